@@ -1,3 +1,6 @@
 //! ticketctl as a library: from one stack file to a working ticketing platform.
 
+pub mod aws;
+pub mod blueprint;
+pub mod resource;
 pub mod stack;

@@ -1,0 +1,130 @@
+//! One SDK configuration, one client per service.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+use super::{Error, Result};
+
+/// Where to send calls and as whom: what the command line says over the SDK's default chain.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub region: Option<String>,
+    pub profile: Option<String>,
+    /// Another endpoint than AWS's: an emulator. `AWS_ENDPOINT_URL` counts too, through the SDK.
+    pub endpoint_url: Option<String>,
+    /// Credentials that mean nothing, for the built-in local cloud alone.
+    pub local_credentials: bool,
+}
+
+/// The clients of all services for one stack in one account and region.
+#[derive(Debug)]
+pub struct Context {
+    /// `<project>-<environment>`: the value of the stack tag and the start of every name.
+    pub stack: String,
+    pub region: String,
+    /// The emulator's address, or none for AWS itself.
+    pub endpoint_url: Option<String>,
+    pub ec2: aws_sdk_ec2::Client,
+    pub autoscaling: aws_sdk_autoscaling::Client,
+    pub elb: aws_sdk_elasticloadbalancingv2::Client,
+    pub rds: aws_sdk_rds::Client,
+    pub elasticache: aws_sdk_elasticache::Client,
+    pub iam: aws_sdk_iam::Client,
+    pub s3: aws_sdk_s3::Client,
+    pub sqs: aws_sdk_sqs::Client,
+    pub sns: aws_sdk_sns::Client,
+    pub ssm: aws_sdk_ssm::Client,
+    pub secrets: aws_sdk_secretsmanager::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    pub sts: aws_sdk_sts::Client,
+    account: OnceCell<String>,
+}
+
+impl Context {
+    /// Loads the SDK's default chain, with `target` over it.
+    pub async fn load(stack: impl Into<String>, region: &str, target: &Target) -> Context {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(target.region.clone().unwrap_or_else(|| region.to_owned())))
+            // Adaptive mode keeps a client-side rate limit per service that backs off when AWS throttles.
+            .retry_config(RetryConfig::adaptive().with_max_attempts(8).with_max_backoff(Duration::from_secs(10)))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(5))
+                    .operation_attempt_timeout(Duration::from_secs(60))
+                    .build(),
+            );
+        if let Some(profile) = &target.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &target.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if target.local_credentials {
+            loader = loader.credentials_provider(aws_sdk_sts::config::Credentials::new(
+                "local",
+                "local",
+                None,
+                None,
+                "ticketctl-local",
+            ));
+        }
+        Context::new(stack.into(), &loader.load().await)
+    }
+
+    fn new(stack: String, config: &SdkConfig) -> Context {
+        let endpoint_url = config.endpoint_url().map(str::to_owned);
+        // Emulators answer on one host name for every bucket.
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(endpoint_url.is_some()).build();
+        Context {
+            stack,
+            region: config.region().map(ToString::to_string).unwrap_or_default(),
+            endpoint_url,
+            ec2: aws_sdk_ec2::Client::new(config),
+            autoscaling: aws_sdk_autoscaling::Client::new(config),
+            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            rds: aws_sdk_rds::Client::new(config),
+            elasticache: aws_sdk_elasticache::Client::new(config),
+            iam: aws_sdk_iam::Client::new(config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sqs: aws_sdk_sqs::Client::new(config),
+            sns: aws_sdk_sns::Client::new(config),
+            ssm: aws_sdk_ssm::Client::new(config),
+            secrets: aws_sdk_secretsmanager::Client::new(config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            sts: aws_sdk_sts::Client::new(config),
+            account: OnceCell::new(),
+        }
+    }
+
+    /// The account's twelve digits; asked once.
+    pub async fn account(&self) -> Result<&str> {
+        let account = self
+            .account
+            .get_or_try_init(|| async {
+                let identity = self.sts.get_caller_identity().send().await?;
+                identity
+                    .account
+                    .ok_or_else(|| Error::unexpected("sts", "GetCallerIdentity", "the answer names no account"))
+            })
+            .await?;
+        Ok(account)
+    }
+
+    /// The ARN of something in this account and region.
+    pub async fn arn(&self, service: &str, resource: &str) -> Result<String> {
+        Ok(format!("arn:{}:{service}:{}:{}:{resource}", partition(&self.region), self.region, self.account().await?))
+    }
+}
+
+/// The partition that a region belongs to, as in ARNs.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+pub fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}

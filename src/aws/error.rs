@@ -1,0 +1,223 @@
+//! One error type for every AWS call: which service and operation, AWS's own code and text, and what to do about it.
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// What an operation on AWS returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What an error means for whoever made the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The same call may succeed later: throttled, 5xx, no connection, or AWS's lists have not caught up yet.
+    Retry,
+    /// Something else still uses the resource, or it is in a state that doesn't allow the call yet.
+    Conflict,
+    /// What was asked for isn't there.
+    NotFound,
+    /// What was to be created is there already.
+    Exists,
+    /// AWS refused: no permission, a limit, or credentials.
+    Refused,
+    /// The request itself is wrong: our mistake or the stack file's.
+    Invalid,
+}
+
+/// An AWS call that failed, or an answer that made no sense.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{service}:{operation} failed: {}{message}", code_prefix(.code))]
+pub struct Error {
+    /// The service as in its crate's name, for example `ec2`.
+    pub service: String,
+    /// The operation, for example `CreateVpc`.
+    pub operation: String,
+    /// AWS's error code, empty when no answer came.
+    pub code: String,
+    /// AWS's message, or the chain of causes when no answer came.
+    pub message: String,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// What AWS calls this request, for support cases.
+    pub request_id: Option<String>,
+}
+
+fn code_prefix(code: &str) -> String {
+    if code.is_empty() { String::new() } else { format!("{code}: ") }
+}
+
+impl Error {
+    /// An answer that lacks what the API promises, such as a created resource without an id.
+    pub fn unexpected(service: &str, operation: &str, message: impl Into<String>) -> Self {
+        Error {
+            service: service.into(),
+            operation: operation.into(),
+            code: String::new(),
+            message: message.into(),
+            status: None,
+            request_id: None,
+        }
+    }
+
+    /// Whether AWS's code is one of `codes`.
+    pub fn is(&self, codes: &[&str]) -> bool {
+        codes.contains(&self.code.as_str())
+    }
+
+    /// Whether the resource asked for doesn't exist.
+    pub fn is_not_found(&self) -> bool {
+        self.class() == Class::NotFound
+    }
+
+    /// What this error means for the caller.
+    ///
+    /// AWS has no common list of codes; these are the families that its services use (EC2's `….NotFound`,
+    /// IAM's `NoSuchEntity`, RDS's `…NotFoundFault`, and so on).
+    pub fn class(&self) -> Class {
+        let code = self.code.as_str();
+        let has = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
+        if code.is_empty() && self.status.is_none_or(|status| status >= 500) {
+            return Class::Retry;
+        }
+        if has(&["NotFound", "NoSuch", "NonExistent", "DoesNotExist", "ResourceNotFound"]) || self.names_nothing() {
+            return Class::NotFound;
+        }
+        if has(&[
+            "Throttl",
+            "RequestLimitExceeded",
+            "TooManyRequests",
+            "SlowDown",
+            "ServiceUnavailable",
+            "InternalError",
+        ]) || has(&["InternalFailure", "InternalServerError", "RequestTimeout", "PriorRequestNotComplete"])
+            || (self.status.is_some_and(|status| status >= 500) && code != "InvalidAction")
+        {
+            return Class::Retry;
+        }
+        if has(&["DependencyViolation", "InUse", "DeleteConflict", "ScalingActivityInProgress", "ResourceContention"])
+            || has(&[
+                "InvalidDBClusterState",
+                "InvalidDBInstanceState",
+                "InvalidDBInstance",
+                "InvalidDBSubnetGroupState",
+            ])
+            || has(&["InvalidDBParameterGroupState", "InvalidReplicationGroupState", "InvalidCacheParameterGroupState"])
+            || has(&["InvalidCacheClusterState", "IncorrectState", "OperationAborted", "ConflictException"])
+            || has(&["CannotDelete", "QueueDeletedRecently", "BucketNotEmpty", "OperationNotPermitted"])
+        {
+            return Class::Conflict;
+        }
+        if has(&[
+            "AlreadyExist",
+            "Duplicate",
+            "BucketAlreadyOwnedByYou",
+            "EntityAlreadyExists",
+            "ParameterAlreadyExists",
+        ]) {
+            return Class::Exists;
+        }
+        if has(&[
+            "AccessDenied",
+            "Unauthorized",
+            "AuthFailure",
+            "InvalidClientTokenId",
+            "ExpiredToken",
+            "SignatureDoesNotMatch",
+        ]) || has(&["LimitExceeded", "QuotaExceeded", "UnrecognizedClient", "OptInRequired", "Forbidden"])
+        {
+            return Class::Refused;
+        }
+        Class::Invalid
+    }
+
+    /// Auto Scaling says "not found" as a `ValidationError` with a text.
+    fn names_nothing(&self) -> bool {
+        self.code == "ValidationError" && self.message.contains("not found")
+    }
+}
+
+/// The name of the operation is in the type: `aws_sdk_ec2::operation::create_vpc::CreateVpcError`.
+fn call_of<E>() -> (String, String) {
+    let path = std::any::type_name::<E>();
+    let service = path.strip_prefix("aws_sdk_").and_then(|rest| rest.split("::").next()).unwrap_or("aws");
+    let operation = path.rsplit("::").next().unwrap_or(path).trim_end_matches("Error");
+    (service.to_owned(), operation.to_owned())
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        let (service, operation) = call_of::<E>();
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let request_id = error.raw_response().and_then(|response| {
+            let headers = response.headers();
+            headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id")).map(str::to_owned)
+        });
+        let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
+        let code = meta.and_then(|meta| meta.code()).unwrap_or_default().to_owned();
+        let message = match meta.and_then(|meta| meta.message()) {
+            Some(message) => message.to_owned(),
+            None => chain(&error),
+        };
+        Error { service, operation, code, message, status, request_id }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: &str, status: u16) -> Error {
+        Error {
+            service: "ec2".into(),
+            operation: "DeleteVpc".into(),
+            code: code.into(),
+            message: "text".into(),
+            status: Some(status),
+            request_id: None,
+        }
+    }
+
+    #[test]
+    fn codes_of_every_family_are_classified() {
+        for (code, status, class) in [
+            ("InvalidVpcID.NotFound", 400, Class::NotFound),
+            ("NoSuchEntity", 404, Class::NotFound),
+            ("DBClusterNotFoundFault", 404, Class::NotFound),
+            ("AWS.SimpleQueueService.NonExistentQueue", 400, Class::NotFound),
+            ("RequestLimitExceeded", 503, Class::Retry),
+            ("ThrottlingException", 400, Class::Retry),
+            ("InternalError", 500, Class::Retry),
+            ("DependencyViolation", 400, Class::Conflict),
+            ("DeleteConflict", 409, Class::Conflict),
+            ("ResourceInUse", 400, Class::Conflict),
+            ("InvalidPermission.Duplicate", 400, Class::Exists),
+            ("DBClusterAlreadyExistsFault", 400, Class::Exists),
+            ("UnauthorizedOperation", 403, Class::Refused),
+            ("VpcLimitExceeded", 400, Class::Refused),
+            ("InvalidParameterValue", 400, Class::Invalid),
+        ] {
+            assert_eq!(error(code, status).class(), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_its_call() {
+        assert_eq!(error("DependencyViolation", 400).to_string(), "ec2:DeleteVpc failed: DependencyViolation: text");
+    }
+}

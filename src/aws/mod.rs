@@ -1,0 +1,9 @@
+//! Talking to AWS: clients that share one configuration, errors that name the call and are classified, tags.
+
+mod client;
+mod error;
+pub mod tags;
+
+pub use client::{Context, Target};
+pub use error::{Class, Error, Result};
+pub use tags::Tags;

@@ -1,0 +1,24 @@
+//! The tags that make AWS our state: which stack owns a resource, and which of its parts it is.
+
+use std::collections::BTreeMap;
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// The stack that owns the resource: `<project>-<environment>`.
+pub const STACK: &str = "ticketctl:stack";
+/// The resource's logical id in the stack.
+pub const ID: &str = "ticketctl:id";
+
+/// Collects an SDK's tag list, whose keys and values are optional in every service.
+pub fn collect<'a, T: 'a>(
+    tags: impl IntoIterator<Item = &'a T>,
+    pair: impl Fn(&'a T) -> (Option<&'a str>, Option<&'a str>),
+) -> Tags {
+    tags.into_iter()
+        .filter_map(|tag| {
+            let (key, value) = pair(tag);
+            Some((key?.to_owned(), value.unwrap_or_default().to_owned()))
+        })
+        .collect()
+}

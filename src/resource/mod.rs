@@ -1,0 +1,34 @@
+//! What AWS has: one file per kind of resource, each with its spec and how to find, make, change and delete it.
+
+mod ec2;
+mod kind;
+mod reference;
+mod scan;
+
+pub use kind::{
+    AnyKind, Change, Created, Desired, Effect, Erased, Found, Kind, Outputs, Replacement, Select, Status, Traits, root,
+};
+pub use reference::{CLOSE, Handle, Level, OPEN, Ref, Target, resolve, targets};
+pub use scan::Scan;
+
+/// Declares the modules of all kinds and the list that the engine goes through.
+macro_rules! kinds {
+    ($($module:ident::$kind:ident),+ $(,)?) => {
+        $(mod $module;)+
+        $(pub use $module::$kind;)+
+        /// Every kind that ticketctl knows.
+        pub fn all() -> &'static [&'static dyn AnyKind] {
+            &[$(&Erased::<$kind>(std::marker::PhantomData)),+]
+        }
+    };
+}
+
+kinds! {
+    vpc::Vpc,
+    subnet::Subnet,
+}
+
+/// The kind with this name.
+pub fn by_name(name: &str) -> Option<&'static dyn AnyKind> {
+    all().iter().copied().find(|kind| kind.name() == name)
+}
