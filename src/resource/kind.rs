@@ -182,6 +182,10 @@ pub trait Kind: Send + Sync + 'static {
         Effect::InPlace
     }
 
+    /// Takes over from what exists the attributes that AWS moves on by itself and that must not be moved back, such as a
+    /// minor version that automatic upgrades have passed. Called before the two are compared.
+    fn follow(_wish: &mut Self::Spec, _found: &Self::Spec) {}
+
     /// Looks for resources; paginated, and without a call per resource wherever AWS allows.
     fn find(scan: &Scan<'_>, select: &Select<'_>) -> impl Future<Output = Result<Vec<Found<Self::Spec>>>> + Send;
 
@@ -201,8 +205,9 @@ pub trait AnyKind: Send + Sync {
     fn name(&self) -> &'static str;
     fn traits(&self) -> Traits;
     fn effect(&self, path: &str) -> Effect;
-    /// Brings a wish into the form in which answers come: sets in order, numbers alike.
-    fn canonical(&self, spec: Value) -> serde_json::Result<Value>;
+    /// Brings a wish into the form in which answers come, ready to be compared with the spec of what was found: sets in
+    /// order, numbers alike, and without what AWS may move on by itself.
+    fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value>;
     async fn find(&self, scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found>>;
     async fn create(&self, cx: &Context, desired: Desired<Value>) -> Result<Created>;
     async fn update(&self, cx: &Context, change: Change<Value>) -> Result<()>;
@@ -226,8 +231,12 @@ impl<K: Kind> AnyKind for Erased<K> {
         K::effect(path)
     }
 
-    fn canonical(&self, spec: Value) -> serde_json::Result<Value> {
-        serde_json::to_value(serde_json::from_value::<K::Spec>(spec)?)
+    fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value> {
+        let mut wish: K::Spec = serde_json::from_value(wish)?;
+        if let Some(found) = found {
+            K::follow(&mut wish, &serde_json::from_value(found.clone())?);
+        }
+        serde_json::to_value(wish)
     }
 
     async fn find(&self, scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found>> {
