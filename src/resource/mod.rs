@@ -14,7 +14,7 @@ pub use scan::Scan;
 /// Declares the modules of all kinds and the list that the engine goes through.
 macro_rules! kinds {
     ($($module:ident::$kind:ident),+ $(,)?) => {
-        $(mod $module;)+
+        $(pub mod $module;)+
         $(pub use $module::$kind;)+
         /// Every kind that ticketctl knows.
         pub fn all() -> &'static [&'static dyn AnyKind] {
@@ -26,6 +26,7 @@ macro_rules! kinds {
 kinds! {
     vpc::Vpc,
     subnet::Subnet,
+    alarm::Alarm,
 }
 
 /// The kind with this name.
