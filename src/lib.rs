@@ -2,5 +2,6 @@
 
 pub mod aws;
 pub mod blueprint;
+pub mod engine;
 pub mod resource;
 pub mod stack;

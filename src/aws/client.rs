@@ -1,7 +1,7 @@
 //! One SDK configuration, one client per service.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
 use super::{Error, Result};
@@ -18,7 +18,7 @@ pub struct Target {
 }
 
 /// The clients of all services for one stack in one account and region.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// `<project>-<environment>`: the value of the stack tag and the start of every name.
     pub stack: String,
@@ -39,7 +39,8 @@ pub struct Context {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub sts: aws_sdk_sts::Client,
-    account: OnceCell<String>,
+    account: Arc<OnceCell<String>>,
+    config: SdkConfig,
 }
 
 impl Context {
@@ -95,8 +96,25 @@ impl Context {
             logs: aws_sdk_cloudwatchlogs::Client::new(config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             sts: aws_sdk_sts::Client::new(config),
-            account: OnceCell::new(),
+            account: Arc::new(OnceCell::new()),
+            config: config.clone(),
         }
+    }
+
+    /// The same clients, but each call is sent once: for whoever must know what became of it before sending it again.
+    /// AWS's rate limits are still respected.
+    pub fn without_retries(&self) -> Context {
+        let retry = RetryConfig::adaptive().with_max_attempts(1);
+        let config = self.config.to_builder().retry_config(retry).build();
+        Context { account: self.account.clone(), ..Context::new(self.stack.clone(), &config) }
+    }
+
+    /// Whether an error means that the endpoint, an emulator, doesn't have the service at all. Never on AWS.
+    pub fn lacks(&self, error: &Error) -> bool {
+        self.endpoint_url.is_some()
+            && (error.status == Some(501)
+                || error.message.contains("not yet been emulated")
+                || error.message.contains("not yet implemented"))
     }
 
     /// The account's twelve digits; asked once.

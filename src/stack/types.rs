@@ -99,11 +99,7 @@ impl Stack {
 
     /// Full names of the availability zones in the order of the file, such as `ap-northeast-2a`.
     pub fn zones(&self) -> Vec<String> {
-        self.network
-            .zones
-            .iter()
-            .map(|zone| network::full_zone_name(&self.region, zone))
-            .collect()
+        self.network.zones.iter().map(|zone| network::full_zone_name(&self.region, zone)).collect()
     }
 
     /// Interface endpoints that the VPC gets, as short service names (`ssm`, `ecr.api`), sorted and
@@ -112,11 +108,7 @@ impl Stack {
         let mut endpoints = self.network.endpoints.clone();
         if self.network.nat == NatMode::None {
             endpoints.extend(network::BOOT_ENDPOINTS.map(str::to_owned));
-            if self
-                .services
-                .values()
-                .any(|service| service.image.is_some())
-            {
+            if self.services.values().any(|service| service.image.is_some()) {
                 endpoints.extend(network::IMAGE_ENDPOINTS.map(str::to_owned));
             }
         }

@@ -23,16 +23,12 @@ impl Duration {
 
     /// `n` seconds.
     pub const fn from_secs(n: u32) -> Self {
-        Self {
-            millis: n as u64 * 1000,
-        }
+        Self { millis: n as u64 * 1000 }
     }
 
     /// `n` days.
     pub const fn from_days(n: u32) -> Self {
-        Self {
-            millis: n as u64 * 86_400_000,
-        }
+        Self { millis: n as u64 * 86_400_000 }
     }
 
     /// Whole seconds, rounded down; what most AWS calls want. Capped at `i32::MAX` (68 years).
@@ -67,13 +63,7 @@ impl Duration {
 }
 
 /// The units, longest first, with their length in milliseconds.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,11 +89,7 @@ impl FromStr for Duration {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
         let (_, length) = UNITS.iter().find(|(u, _)| *u == unit).ok_or_else(invalid)?;
-        let millis = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(*length))
-            .ok_or_else(invalid)?;
+        let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*length)).ok_or_else(invalid)?;
         Ok(Self { millis })
     }
 }
@@ -180,18 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in [
-            "",
-            "7",
-            "d",
-            "-1s",
-            "1.5h",
-            "7 d",
-            "7D",
-            "1w",
-            "99999999999999999999d",
-            "٣s",
-        ] {
+        for text in ["", "7", "d", "-1s", "1.5h", "7 d", "7D", "1w", "99999999999999999999d", "٣s"] {
             assert!(text.parse::<Duration>().is_err(), "{text:?} was accepted");
         }
     }

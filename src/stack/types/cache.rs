@@ -76,9 +76,6 @@ pub struct EvictionCache {
 
 impl Default for EvictionCache {
     fn default() -> Self {
-        Self {
-            class: "cache.t4g.small".to_owned(),
-            replicas: 1,
-        }
+        Self { class: "cache.t4g.small".to_owned(), replicas: 1 }
     }
 }

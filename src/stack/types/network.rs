@@ -7,16 +7,8 @@ use crate::stack::units::{cidr_schema, cidrs_schema};
 /// Interface endpoints without which an instance in a subnet with no way out can't boot: it fetches its
 /// parameters and secrets, registers for sessions, and sends logs, metrics and messages.
 /// Packages and artifacts come through the S3 gateway endpoint, which every stack has.
-pub(super) const BOOT_ENDPOINTS: [&str; 8] = [
-    "ec2messages",
-    "logs",
-    "monitoring",
-    "secretsmanager",
-    "sns",
-    "sqs",
-    "ssm",
-    "ssmmessages",
-];
+pub(super) const BOOT_ENDPOINTS: [&str; 8] =
+    ["ec2messages", "logs", "monitoring", "secretsmanager", "sns", "sqs", "ssm", "ssmmessages"];
 
 /// Further endpoints for services that run a container image.
 pub(super) const IMAGE_ENDPOINTS: [&str; 2] = ["ecr.api", "ecr.dkr"];
@@ -117,21 +109,13 @@ impl Network {
         let slots: Vec<Ipv4Net> = self.cidr.trunc().subnets(prefix).ok()?.take(32).collect();
         let tier = |first: usize| slots[first..first + zones].to_vec();
         let [public, private, database] = FIRST_SLOTS.map(tier);
-        Some(Subnets {
-            public,
-            private,
-            database,
-        })
+        Some(Subnets { public, private, database })
     }
 }
 
 /// `a` → `ap-northeast-2a`; a full name stays as it is.
 pub(super) fn full_zone_name(region: &str, zone: &str) -> String {
-    if zone.len() == 1 {
-        format!("{region}{zone}")
-    } else {
-        zone.to_owned()
-    }
+    if zone.len() == 1 { format!("{region}{zone}") } else { zone.to_owned() }
 }
 
 #[cfg(test)]
@@ -162,14 +146,8 @@ mod tests {
     #[test]
     fn smaller_networks_are_cut_into_fewer_slots() {
         let subnets = layout("10.8.0.0/20", 3).expect("fits");
-        assert_eq!(
-            texts(&subnets.private),
-            ["10.8.5.128/25", "10.8.6.0/25", "10.8.6.128/25"]
-        );
-        assert_eq!(
-            layout("10.8.0.0/22", 1).expect("fits").public[0].prefix_len(),
-            27
-        );
+        assert_eq!(texts(&subnets.private), ["10.8.5.128/25", "10.8.6.0/25", "10.8.6.128/25"]);
+        assert_eq!(layout("10.8.0.0/22", 1).expect("fits").public[0].prefix_len(), 27);
         assert_eq!(layout("10.8.0.0/23", 2), None);
         assert_eq!(layout("10.0.0.0/16", 11), None);
     }

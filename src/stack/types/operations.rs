@@ -149,8 +149,6 @@ pub struct Logs {
 
 impl Default for Logs {
     fn default() -> Self {
-        Self {
-            retention: Duration::from_days(30),
-        }
+        Self { retention: Duration::from_days(30) }
     }
 }

@@ -78,9 +78,7 @@ impl Service {
     /// Arguments that the program is started with.
     pub fn command_args(&self) -> Vec<String> {
         if self.args.is_empty() {
-            ["serve", "--role", self.role.as_str()]
-                .map(str::to_owned)
-                .to_vec()
+            ["serve", "--role", self.role.as_str()].map(str::to_owned).to_vec()
         } else {
             self.args.clone()
         }
@@ -234,12 +232,7 @@ pub struct Steps {
 
 impl Default for Steps {
     fn default() -> Self {
-        Self {
-            above: 70,
-            add: 2,
-            below: 30,
-            remove: 1,
-        }
+        Self { above: 70, add: 2, below: 30, remove: 1 }
     }
 }
 

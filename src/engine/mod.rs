@@ -1,0 +1,15 @@
+//! How a stack gets from what AWS has to what the blueprint wants: inventory, comparison, plan, run.
+
+mod diff;
+mod event;
+mod graph;
+mod inventory;
+mod operate;
+mod plan;
+mod run;
+
+pub use diff::{Attribute, compare};
+pub use event::{Event, Observer, Outcome};
+pub use inventory::{Gap, Inventory, Owned};
+pub use plan::{Action, Plan, Step, Summary, plan, plan_destroy};
+pub use run::{Failure, Options, Report, run};

@@ -1,0 +1,291 @@
+//! One operation from its first call to the resource being ready or gone.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Event, Observer, Options, Owned,
+    graph::{Operation, Work},
+    plan::{canonical, differences},
+    run::Known,
+};
+use crate::{
+    aws::{Class, Context, Error},
+    blueprint::{Blueprint, Node},
+    resource::{Change, Desired, Found, Scan, Select, Status},
+};
+
+/// Why an operation didn't reach its end.
+pub(super) enum Stop {
+    Failed(String),
+    /// Stopped on request while only waiting; nothing is half done.
+    Interrupted,
+}
+
+/// How long something that AWS's lists don't show yet is waited for after its creation.
+const LISTING_LAG: Duration = Duration::from_secs(60);
+
+/// How long a refused call may be repeated until the rest of AWS has caught up with what this run has made.
+const CATCHING_UP: Duration = Duration::from_secs(90);
+
+/// How long a deletion waits for whoever still uses the resource.
+const LETTING_GO: Duration = Duration::from_secs(600);
+
+pub(super) struct Operate<'a> {
+    pub cx: &'a Context,
+    /// The same clients without retries of their own: a create call that may have been carried out is not repeated
+    /// blindly.
+    pub mutating: &'a Context,
+    pub operation: &'a Operation,
+    pub blueprint: &'a Blueprint,
+    pub observer: &'a dyn Observer,
+    pub options: &'a Options,
+    pub begun: Instant,
+    /// Tells that the resource is there, though maybe not ready.
+    pub reached: &'a (dyn Fn(&Known) + Sync),
+}
+
+impl Operate<'_> {
+    pub async fn carry_out(&self, spec: Value) -> Result<Option<Known>, Stop> {
+        match (self.operation.work, &self.operation.owned) {
+            (Work::Remove, Some(owned)) => self.remove(owned).await.map(|()| None),
+            (Work::Remove, None) => Ok(None),
+            (Work::Apply, owned) => {
+                let node = &self.blueprint.nodes[&self.operation.id];
+                let spec = canonical(self.operation.kind, &spec);
+                let replaced = self.operation.action == super::Action::Replace;
+                let known = match owned.as_ref().filter(|_| !replaced) {
+                    Some(owned) => self.update(node, &spec, owned).await?,
+                    None => self.create(node, &spec).await?,
+                };
+                (self.reached)(&known);
+                if !self.operation.kind.traits().waits {
+                    return Ok(Some(known));
+                }
+                self.until_ready(&known).await.map(Some)
+            }
+        }
+    }
+
+    async fn create(&self, node: &Node, spec: &Value) -> Result<Known, Stop> {
+        let kind = self.operation.kind;
+        let mut patience = Patience::new(CATCHING_UP);
+        loop {
+            self.permitted()?;
+            let error = match kind.create(self.mutating, self.desired(node, spec)).await {
+                Ok(created) => return Ok(self.created(created.id, created.outputs)),
+                Err(error) => error,
+            };
+            // The call may have been carried out although its answer was lost, or by an earlier, dead run.
+            let may_be_there = matches!(error.class(), Class::Retry | Class::Exists);
+            if may_be_there && let Some(owned) = self.look_for_own().await? {
+                self.created(owned.found.id.clone(), owned.found.outputs.clone());
+                return self.update(node, spec, &owned).await;
+            }
+            match error.class() {
+                Class::Exists => {
+                    let hint = "something of this name exists that isn't the stack's; rename one of the two";
+                    return Err(Stop::Failed(format!("{error}; {hint}")));
+                }
+                Class::Retry | Class::Conflict | Class::NotFound => self.pause(&mut patience, &error).await?,
+                Class::Refused | Class::Invalid => return Err(Stop::Failed(error.to_string())),
+            }
+        }
+    }
+
+    fn created(&self, id: String, outputs: crate::resource::Outputs) -> Known {
+        self.observer.observe(&Event::Created {
+            id: self.operation.id.clone(),
+            kind: self.operation.kind.name(),
+            aws_id: id.clone(),
+        });
+        Known { id, outputs }
+    }
+
+    /// The resource with our tags, if a create call left one.
+    async fn look_for_own(&self) -> Result<Option<Owned>, Stop> {
+        let kind = self.operation.kind;
+        let found = kind.find(&Scan::new(self.cx), &Select::Stack).await.map_err(failed)?;
+        let old = self.operation.owned.as_ref().map(|owned| &owned.found.id);
+        let ours = |found: &Found| {
+            found.logical_id == self.operation.id && found.status != Status::Deleting && Some(&found.id) != old
+        };
+        Ok(found.into_iter().find(ours).map(|found| Owned { kind, found }))
+    }
+
+    async fn update(&self, node: &Node, spec: &Value, owned: &Owned) -> Result<Known, Stop> {
+        let kind = self.operation.kind;
+        let known = Known { id: owned.found.id.clone(), outputs: owned.found.outputs.clone() };
+        let paths: Vec<String> = differences(kind, spec, node, owned).into_iter().map(|a| a.path).collect();
+        if paths.is_empty() {
+            return Ok(known);
+        }
+        let mut patience = Patience::new(kind.traits().timeout.max(CATCHING_UP));
+        loop {
+            self.permitted()?;
+            let change = Change { found: owned.found.clone(), desired: self.desired(node, spec), paths: paths.clone() };
+            match kind.update(self.mutating, change).await {
+                Ok(()) => return Ok(known),
+                Err(error) => match error.class() {
+                    Class::Retry | Class::Conflict | Class::NotFound => self.pause(&mut patience, &error).await?,
+                    _ => return Err(failed(error)),
+                },
+            }
+        }
+    }
+
+    async fn remove(&self, owned: &Owned) -> Result<(), Stop> {
+        let kind = self.operation.kind;
+        let mut patience = Patience::new(kind.traits().timeout.max(LETTING_GO));
+        loop {
+            self.permitted()?;
+            match kind.delete(self.mutating, owned.found.clone()).await {
+                Ok(()) => break,
+                Err(error) => match error.class() {
+                    Class::Retry | Class::Conflict => self.pause(&mut patience, &error).await?,
+                    _ => return Err(failed(error)),
+                },
+            }
+        }
+        if kind.traits().lingers {
+            self.until_gone(&owned.found.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn until_ready(&self, known: &Known) -> Result<Known, Stop> {
+        let called = Instant::now();
+        self.poll(
+            |found| {
+                let text = match found {
+                    None if called.elapsed() < LISTING_LAG => "not listed yet".to_owned(),
+                    None => return Err(Stop::Failed("it was created, but AWS doesn't list it".into())),
+                    Some(Found { status: Status::Ready, outputs, id, .. }) => {
+                        return Ok(Ok(Known { id: id.clone(), outputs: outputs.clone() }));
+                    }
+                    Some(Found { status: Status::Failed(state), .. }) => {
+                        return Err(Stop::Failed(format!("AWS reports it as failed: {state}")));
+                    }
+                    Some(Found { status: Status::Deleting, .. }) => "being deleted".to_owned(),
+                    Some(Found { status: Status::Pending(state), .. }) => state.clone(),
+                };
+                Ok(Err(text))
+            },
+            &known.id,
+        )
+        .await
+    }
+
+    async fn until_gone(&self, id: &str) -> Result<(), Stop> {
+        self.poll(
+            |found| match found {
+                None => Ok(Ok(())),
+                Some(Found { status: Status::Pending(state) | Status::Failed(state), .. }) => Ok(Err(state.clone())),
+                Some(_) => Ok(Err("being deleted".to_owned())),
+            },
+            id,
+        )
+        .await
+    }
+
+    /// Looks at the resource until `judge` has a verdict: `Ok(Err(text))` is "not yet, in this state".
+    async fn poll<T>(
+        &self,
+        judge: impl Fn(Option<&Found>) -> Result<Result<T, String>, Stop>,
+        id: &str,
+    ) -> Result<T, Stop> {
+        let kind = self.operation.kind;
+        let mut patience = Patience::new(kind.traits().timeout);
+        let mut told = String::new();
+        loop {
+            let found = match kind.find(&Scan::new(self.cx), &Select::One(id)).await {
+                Ok(found) => found.into_iter().next(),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(failed(error)),
+            };
+            let state = match judge(found.as_ref())? {
+                Ok(verdict) => return Ok(verdict),
+                Err(state) => state,
+            };
+            if state != told {
+                self.progress(&state);
+                told.clone_from(&state);
+            }
+            if !patience.wait(&self.options.stop).await? {
+                let limit = kind.traits().timeout.as_secs();
+                return Err(Stop::Failed(format!("not finished after {limit} s; its last state: {state}")));
+            }
+        }
+    }
+
+    async fn pause(&self, patience: &mut Patience, error: &Error) -> Result<(), Stop> {
+        self.progress(&format!("trying again: {error}"));
+        if patience.wait(&self.options.stop).await? { Ok(()) } else { Err(failed(error.clone())) }
+    }
+
+    fn progress(&self, text: &str) {
+        self.observer.observe(&Event::Progress {
+            id: self.operation.id.clone(),
+            kind: self.operation.kind.name(),
+            text: text.to_owned(),
+            seconds: self.begun.elapsed().as_secs_f64(),
+        });
+    }
+
+    fn permitted(&self) -> Result<(), Stop> {
+        (self.options.permit)().map_err(Stop::Failed)
+    }
+
+    fn desired(&self, node: &Node, spec: &Value) -> Desired<Value> {
+        Desired {
+            logical_id: self.operation.id.clone(),
+            spec: spec.clone(),
+            tags: node.tags.clone(),
+            token: token(&self.blueprint.stack, &self.operation.id, spec),
+        }
+    }
+}
+
+fn failed(error: impl ToString) -> Stop {
+    Stop::Failed(error.to_string())
+}
+
+/// The same wish for the same part of the same stack has the same token. The ids of what it refers to are in the
+/// spec, so a stack that is made anew has new tokens.
+fn token(stack: &str, id: &str, spec: &Value) -> String {
+    let digest = Sha256::digest(format!("{stack}\n{id}\n{spec}"));
+    // EC2's client tokens may have 64 characters, Secrets Manager's must have at least 32.
+    hex::encode(&digest[..24])
+}
+
+/// Growing pauses until a limit.
+struct Patience {
+    begun: Instant,
+    limit: Duration,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Patience { begun: Instant::now(), limit, pause: Duration::from_millis(100) }
+    }
+
+    /// Waits a while; false when the limit is reached.
+    async fn wait(&mut self, stop: &tokio_util::sync::CancellationToken) -> Result<bool, Stop> {
+        if self.begun.elapsed() >= self.limit {
+            return Ok(false);
+        }
+        let jitter = rand::random_range(0.75..1.25);
+        let until_stopped: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(stop.cancelled());
+        tokio::select! {
+            () = tokio::time::sleep(self.pause.mul_f64(jitter)) => {}
+            () = until_stopped => return Err(Stop::Interrupted),
+        }
+        self.pause = (self.pause * 3 / 2).min(Duration::from_secs(10));
+        Ok(true)
+    }
+}
