@@ -56,11 +56,10 @@ impl Operate<'_> {
             (Work::Remove, None) => Ok(None),
             (Work::Apply, owned) => {
                 let node = &self.blueprint.nodes[&self.operation.id];
-                let spec = canonical(self.operation.kind, &spec);
                 let replaced = self.operation.action == super::Action::Replace;
                 let known = match owned.as_ref().filter(|_| !replaced) {
                     Some(owned) => self.update(node, &spec, owned).await?,
-                    None => self.create(node, &spec).await?,
+                    None => self.create(node, &canonical(self.operation.kind, &spec, None)).await?,
                 };
                 (self.reached)(&known);
                 if !self.operation.kind.traits().waits {
@@ -120,6 +119,7 @@ impl Operate<'_> {
     async fn update(&self, node: &Node, spec: &Value, owned: &Owned) -> Result<Known, Stop> {
         let kind = self.operation.kind;
         let known = Known { id: owned.found.id.clone(), outputs: owned.found.outputs.clone() };
+        let spec = &canonical(kind, spec, Some(owned));
         let paths: Vec<String> = differences(kind, spec, node, owned).into_iter().map(|a| a.path).collect();
         if paths.is_empty() {
             return Ok(known);

@@ -206,11 +206,12 @@ impl Planner<'_> {
 
     fn decide(&self, id: &str, node: &Node) -> Option<Step> {
         let kind = kind_of(node);
-        let desired = canonical(kind, &resource::resolve(&node.spec, &|target| self.lookup(target)));
+        let owned = self.inventory.resources.get(id).filter(|owned| owned.kind.name() == node.kind);
+        let desired = canonical(kind, &resource::resolve(&node.spec, &|target| self.lookup(target)), owned);
         let step = |action, reasons, attributes, aws_id| {
             Some(Step { id: id.into(), kind: node.kind.clone(), action, reasons, attributes, aws_id })
         };
-        let Some(owned) = self.inventory.resources.get(id).filter(|owned| owned.kind.name() == node.kind) else {
+        let Some(owned) = owned else {
             return step(Action::Create, vec!["not there".into()], creation(&desired), None);
         };
         let attributes = differences(kind, &desired, node, owned);
@@ -258,8 +259,10 @@ pub(super) fn kind_of(node: &Node) -> &'static dyn AnyKind {
     resource::by_name(&node.kind).unwrap_or_else(|| panic!("the blueprint holds an unknown kind, {}", node.kind))
 }
 
-pub(super) fn canonical(kind: &dyn AnyKind, spec: &Value) -> Value {
-    kind.canonical(spec.clone()).unwrap_or_else(|error| panic!("a {} spec that isn't one: {error}", kind.name()))
+/// The wish in the form in which it is compared with what is there.
+pub(super) fn canonical(kind: &dyn AnyKind, spec: &Value, owned: Option<&Owned>) -> Value {
+    kind.canonical(spec.clone(), owned.map(|owned| &owned.found.spec))
+        .unwrap_or_else(|error| panic!("a {} spec that isn't one: {error}", kind.name()))
 }
 
 /// A new resource's attributes: all that is wanted.
