@@ -123,7 +123,8 @@ fn spec(alarm: &MetricAlarm) -> AlarmSpec {
 /// Makes the alarm, or sets all its attributes anew. On an alarm that exists, AWS ignores the tags.
 async fn put(cx: &Context, name: &str, desired: &Desired<AlarmSpec>) -> Result<()> {
     let spec = &desired.spec;
-    let dimensions = spec.metric.dimensions.iter().map(|(name, value)| Dimension::builder().name(name).value(value).build());
+    let dimensions =
+        spec.metric.dimensions.iter().map(|(name, value)| Dimension::builder().name(name).value(value).build());
     let tags = desired.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
     cx.cloudwatch
         .put_metric_alarm()

@@ -27,6 +27,12 @@ kinds! {
     vpc::Vpc,
     subnet::Subnet,
     alarm::Alarm,
+    dashboard::Dashboard,
+    log_group::LogGroup,
+    parameter::Parameter,
+    queue::Queue,
+    subscription::Subscription,
+    topic::Topic,
 }
 
 /// The kind with this name.

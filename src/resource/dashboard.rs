@@ -1,0 +1,75 @@
+//! The stack's CloudWatch dashboard.
+
+use aws_sdk_cloudwatch::types::Tag;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Change, Created, Desired, Found, Kind, Outputs, Scan, Select, Status, Traits};
+use crate::aws::{Context, Error, Result};
+
+pub struct Dashboard;
+
+/// The name is the stack's.
+#[derive(Serialize, Deserialize)]
+pub struct DashboardSpec {
+    /// The widgets: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html>
+    pub body: Value,
+}
+
+impl Kind for Dashboard {
+    const NAME: &'static str = "dashboard";
+    const TRAITS: Traits = Traits::INSTANT;
+    type Spec = DashboardSpec;
+
+    async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<DashboardSpec>>> {
+        let name = match select {
+            Select::Stack => scan.stack.as_str(),
+            Select::One(name) => *name,
+        };
+        let body = match scan.cloudwatch.get_dashboard().dashboard_name(name).send().await.map_err(Error::from) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            answer => answer?.dashboard_body.unwrap_or_default(),
+        };
+        Ok(vec![Found {
+            logical_id: "dashboard".into(),
+            id: name.to_owned(),
+            spec: DashboardSpec { body: serde_json::from_str(&body).unwrap_or(Value::String(body)) },
+            outputs: Outputs::new(),
+            // They take a call of their own; the exact name says whose it is.
+            tags: None,
+            status: Status::Ready,
+        }])
+    }
+
+    async fn create(cx: &Context, desired: &Desired<DashboardSpec>) -> Result<Created> {
+        put(cx, desired).await?;
+        Ok(Created::new(&cx.stack))
+    }
+
+    async fn update(cx: &Context, change: &Change<DashboardSpec>) -> Result<()> {
+        put(cx, &change.desired).await
+    }
+
+    async fn delete(cx: &Context, found: &Found<DashboardSpec>) -> Result<()> {
+        cx.cloudwatch.delete_dashboards().dashboard_names(&found.id).send().await?;
+        Ok(())
+    }
+}
+
+/// Makes the dashboard or sets its body anew. On a dashboard that exists, AWS ignores the tags.
+async fn put(cx: &Context, desired: &Desired<DashboardSpec>) -> Result<()> {
+    let tags = desired.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    let answer = cx
+        .cloudwatch
+        .put_dashboard()
+        .dashboard_name(&cx.stack)
+        .dashboard_body(desired.spec.body.to_string())
+        .set_tags(Some(tags.collect()))
+        .send()
+        .await?;
+    for message in answer.dashboard_validation_messages() {
+        let (path, text) = (message.data_path().unwrap_or_default(), message.message().unwrap_or_default());
+        tracing::warn!("the dashboard was accepted, but CloudWatch says of {path}: {text}");
+    }
+    Ok(())
+}
