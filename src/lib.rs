@@ -5,3 +5,4 @@ pub mod blueprint;
 pub mod engine;
 pub mod resource;
 pub mod stack;
+pub mod ui;

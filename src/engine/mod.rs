@@ -1,11 +1,14 @@
 //! How a stack gets from what AWS has to what the blueprint wants: inventory, comparison, plan, run.
 
+mod control;
 mod diff;
 mod event;
 mod graph;
 mod inventory;
+pub mod lock;
 mod operate;
 mod plan;
+pub mod record;
 mod run;
 
 pub use diff::{Attribute, compare};

@@ -1,0 +1,59 @@
+//! The plan as Markdown, for a comment on a pull request.
+
+use std::fmt::Write;
+
+use super::{text, value};
+use crate::engine::{Action, Plan, Step};
+
+/// The whole plan.
+pub fn plan(plan: &Plan) -> String {
+    let mut out = format!("### ticketctl plan: `{}`\n\n{}\n", plan.stack, text::summary(plan));
+    if !plan.steps.is_empty() {
+        out.push_str("\n| | resource | kind | why |\n|---|---|---|---|\n");
+        for step in &plan.steps {
+            let reasons = step.reasons.join("; ");
+            let _ = writeln!(
+                out,
+                "| {} | `{}` | {} | {} |",
+                word(step.action),
+                step.id,
+                text::title(&step.kind),
+                escape(&reasons)
+            );
+        }
+    }
+    for step in plan.steps.iter().filter(|step| step.action != Action::Create && !step.attributes.is_empty()) {
+        write_attributes(&mut out, step);
+    }
+    if !plan.omitted.is_empty() {
+        out.push_str("\nLeft out, because the endpoint can't hold it:\n\n");
+        for omission in &plan.omitted {
+            let _ = writeln!(out, "- `{}`: {}", omission.id, omission.reason);
+        }
+    }
+    out
+}
+
+fn write_attributes(out: &mut String, step: &Step) {
+    let _ = writeln!(out, "\n<details><summary>{} <code>{}</code></summary>\n", word(step.action), step.id);
+    out.push_str("| attribute | now | then |\n|---|---|---|\n");
+    for attribute in &step.attributes {
+        let (before, after) = (value(&attribute.before), value(&attribute.after));
+        let _ = writeln!(out, "| `{}` | `{}` | `{}` |", attribute.path, escape(&before), escape(&after));
+    }
+    out.push_str("\n</details>\n");
+}
+
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::Replace => "**replace**",
+        Action::Delete => "**delete**",
+        Action::Wait => "wait",
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|").replace('`', "'").replace('\n', " ")
+}

@@ -1,0 +1,97 @@
+//! The plan for a person at a terminal. Colours are taken out again where there is no terminal.
+
+use owo_colors::{OwoColorize, Style};
+use std::fmt::Write;
+
+use super::value;
+use crate::{
+    engine::{Action, Attribute, Plan, Step, Summary},
+    resource::Effect,
+};
+
+/// How much to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// The attributes of what is created, too.
+    pub creations: bool,
+}
+
+/// The whole plan.
+pub fn plan(plan: &Plan, detail: Detail) -> String {
+    let mut out = String::new();
+    let id_width = plan.steps.iter().map(|step| step.id.chars().count()).max().unwrap_or_default();
+    for step in &plan.steps {
+        write_step(&mut out, step, id_width, detail);
+    }
+    if !plan.omitted.is_empty() {
+        let _ = writeln!(out, "\n{}", "Left out, because the endpoint can't hold it:".yellow());
+        for omission in &plan.omitted {
+            let _ = writeln!(out, "  {} {} ({})", omission.id, omission.kind.dimmed(), omission.reason);
+        }
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    let _ = writeln!(out, "{}", summary(plan));
+    out
+}
+
+fn write_step(out: &mut String, step: &Step, id_width: usize, detail: Detail) {
+    let (sign, style) = sign(step.action);
+    let id = format!("{:id_width$}", step.id);
+    let aws_id = step.aws_id.as_deref().unwrap_or_default();
+    let line = format!("{} {}  {} {}", sign.style(style), id.bold(), title(&step.kind), aws_id.dimmed());
+    let _ = writeln!(out, "{}", line.trim_end());
+    if step.action == Action::Replace || step.action == Action::Delete {
+        for reason in &step.reasons {
+            let _ = writeln!(out, "      {}", reason.style(style));
+        }
+    }
+    if step.action == Action::Create && !detail.creations {
+        return;
+    }
+    for attribute in &step.attributes {
+        write_attribute(out, attribute, step.action);
+    }
+}
+
+fn write_attribute(out: &mut String, attribute: &Attribute, action: Action) {
+    let Attribute { path, before, after, effect } = attribute;
+    if action == Action::Create {
+        let _ = writeln!(out, "      {path}: {}", value(after));
+        return;
+    }
+    let note = match effect {
+        Effect::InPlace => String::new(),
+        Effect::Interrupts => format!("  {}", "interrupts".yellow()),
+        Effect::Replace => format!("  {}", "forces replacement".red()),
+    };
+    let _ = writeln!(out, "      {path}: {} → {}{note}", value(before), value(after));
+}
+
+/// `nat_gateway` → `nat gateway`.
+pub fn title(kind: &str) -> String {
+    kind.replace('_', " ")
+}
+
+/// The sign and colour of an action.
+pub fn sign(action: Action) -> (&'static str, Style) {
+    match action {
+        Action::Create => ("+", Style::new().green()),
+        Action::Update => ("~", Style::new().yellow()),
+        Action::Replace => ("±", Style::new().magenta()),
+        Action::Delete => ("-", Style::new().red()),
+        Action::Wait => ("…", Style::new().cyan()),
+    }
+}
+
+/// The last line of a plan.
+pub fn summary(plan: &Plan) -> String {
+    let Summary { create, update, replace, delete, unchanged } = plan.summary;
+    if plan.is_empty() {
+        return format!("No changes: {unchanged} resources are as the stack file wants them.");
+    }
+    format!(
+        "Plan: {create} to create, {update} to update, {replace} to replace, {delete} to delete, {unchanged} unchanged."
+    )
+}
