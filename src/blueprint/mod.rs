@@ -2,6 +2,8 @@
 //!
 //! [`compile`] is a pure function: the same stack and the same facts give the same blueprint.
 
+mod network;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +12,25 @@ use std::collections::BTreeMap;
 use crate::{
     aws::{Tags, tags},
     resource::{Handle, Kind, Level, Target},
+    stack::Stack,
 };
+
+/// What `stack` means in AWS.
+///
+/// # Panics
+/// If the stack wasn't validated (see [`crate::stack`]): its network must have room for its subnets.
+pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
+    let mut blueprint = Blueprint::new(&stack.name(), base_tags(stack));
+    network::add(&mut blueprint, stack, facts);
+    blueprint
+}
+
+/// The tags that every resource gets. The user's own can't replace those that say what a resource belongs to.
+fn base_tags(stack: &Stack) -> Tags {
+    let ours = [("Project", &*stack.project), ("Environment", &*stack.environment), ("ManagedBy", "ticketctl")];
+    let users = stack.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    users.chain(ours).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
 
 /// All resources of a stack, in the order in which a reader wants to see them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -98,5 +118,56 @@ impl Node {
             *known = level.max(*known);
         }
         levels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A stack with production defaults and `parts` over them.
+    pub(super) fn stack(parts: Value) -> Stack {
+        let mut stack = json!({"project": "ticketing", "environment": "dev", "region": "ap-northeast-2"});
+        let Value::Object(parts) = parts else { panic!("parts of a stack are an object") };
+        stack.as_object_mut().expect("an object").extend(parts);
+        serde_json::from_value(stack).expect("a stack")
+    }
+
+    pub(super) fn facts() -> Facts {
+        Facts {
+            account: "123456789012".into(),
+            partition: "aws".into(),
+            region: "ap-northeast-2".into(),
+            images: BTreeMap::from([("x86_64".into(), "ami-1".into()), ("arm64".into(), "ami-2".into())]),
+        }
+    }
+
+    pub(super) fn compiled(stack: &Stack) -> Blueprint {
+        compile(stack, &facts())
+    }
+
+    #[test]
+    fn everything_says_whose_it_is() {
+        let stack = stack(json!({"tags": {"Team": "tickets", "ManagedBy": "hand"}}));
+        for (id, node) in compiled(&stack).nodes {
+            assert_eq!(node.tags[tags::STACK], "ticketing-dev", "{id}");
+            assert_eq!(node.tags[tags::ID], id);
+            assert_eq!((&*node.tags["Team"], &*node.tags["ManagedBy"]), ("tickets", "ticketctl"), "{id}");
+            assert!(node.tags.contains_key("Name"), "{id}");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_to_something_in_the_blueprint() {
+        let blueprint = compiled(&stack(json!({"services": {"web": {}}, "database": {}, "cache": {}})));
+        for (id, node) in &blueprint.nodes {
+            for target in node.dependencies().keys() {
+                assert!(blueprint.nodes.contains_key(target), "{id} refers to {target}");
+            }
+        }
+        for target in crate::resource::targets(&json!(blueprint.outputs)) {
+            assert!(blueprint.nodes.contains_key(&target.id), "an output refers to {}", target.id);
+        }
     }
 }

@@ -26,6 +26,10 @@ macro_rules! kinds {
 kinds! {
     vpc::Vpc,
     subnet::Subnet,
+    internet_gateway::InternetGateway,
+    address::Address,
+    nat_gateway::NatGateway,
+    route_table::RouteTable,
     alarm::Alarm,
     dashboard::Dashboard,
     log_group::LogGroup,

@@ -1,0 +1,183 @@
+//! The VPC: subnets per zone, the ways in and out, and the endpoints that reach AWS without either.
+
+use crate::{
+    blueprint::{Blueprint, Facts},
+    resource::{
+        Address, Handle, InternetGateway, Kind, Level, NatGateway, RouteTable, Subnet, Vpc,
+        address::AddressSpec,
+        internet_gateway::InternetGatewaySpec,
+        nat_gateway::NatGatewaySpec,
+        route_table::{RouteTableSpec, RouteTarget},
+        subnet::SubnetSpec,
+        vpc::VpcSpec,
+    },
+    stack::{Stack, types::NatMode},
+};
+use ipnet::Ipv4Net;
+use std::collections::BTreeMap;
+
+/// Every address on the internet.
+const ANYWHERE: &str = "0.0.0.0/0";
+
+/// What other areas stand in. Subnets and route tables are in the order of the stack's zones.
+pub(super) struct Network {
+    pub vpc: Handle<Vpc>,
+    /// What gets a public address must wait for it: AWS refuses a load balancer in a VPC without one, and doesn't
+    /// detach it while public addresses are in use.
+    pub internet_gateway: Handle<InternetGateway>,
+    pub public: Vec<Handle<Subnet>>,
+    pub private: Vec<Handle<Subnet>>,
+    pub database: Vec<Handle<Subnet>>,
+    private_routes: Vec<Handle<RouteTable>>,
+}
+
+impl Network {
+    /// Makes `handle` wait until instances in the private subnets reach what they need to boot.
+    pub(super) fn wait_for_way_out<K: Kind>(&self, blueprint: &mut Blueprint, handle: &Handle<K>) {
+        for routes in &self.private_routes {
+            blueprint.after(handle, routes, Level::Created);
+        }
+    }
+}
+
+/// A zone's short name in logical ids: `a` of `ap-northeast-2a`.
+fn short(zone: &str, region: &str) -> String {
+    zone.strip_prefix(region).unwrap_or(zone).trim_start_matches('-').to_owned()
+}
+
+/// # Panics
+/// If the stack's network can't be cut into subnets, which validation refuses.
+pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Network {
+    let name = |what: &str| format!("{}-{what}", stack.name());
+    let zones: Vec<(String, String)> =
+        stack.zones().into_iter().map(|zone| (short(&zone, &facts.region), zone)).collect();
+    let layout = stack.network.subnet_layout().expect("the stack was validated");
+
+    let vpc = blueprint.add::<Vpc>(
+        "vpc",
+        &name("vpc"),
+        VpcSpec { cidr: stack.network.cidr.trunc().to_string(), dns_support: true, dns_hostnames: true },
+    );
+    let internet_gateway = blueprint.add::<InternetGateway>(
+        "internet-gateway",
+        &name("igw"),
+        InternetGatewaySpec { vpc: vpc.id(), attached: true },
+    );
+
+    let mut subnets = |tier: &str, nets: &[Ipv4Net]| -> Vec<Handle<Subnet>> {
+        zones
+            .iter()
+            .zip(nets)
+            .map(|((short, zone), net)| {
+                let spec = SubnetSpec {
+                    vpc: vpc.id(),
+                    zone: zone.clone(),
+                    cidr: net.trunc().to_string(),
+                    public_ips: tier == "public",
+                };
+                blueprint.add::<Subnet>(format!("subnet-{tier}-{short}"), &name(&format!("{tier}-{short}")), spec)
+            })
+            .collect()
+    };
+    let public = subnets("public", &layout.public);
+    let private = subnets("private", &layout.private);
+    let database = subnets("database", &layout.database);
+
+    let gateways = match stack.network.nat {
+        NatMode::PerZone => zones.len(),
+        NatMode::Single => 1,
+        NatMode::None => 0,
+    };
+    let nat: Vec<Handle<NatGateway>> = zones
+        .iter()
+        .zip(&public)
+        .take(gateways)
+        .map(|((short, _), subnet)| {
+            let address =
+                blueprint.add::<Address>(format!("address-{short}"), &name(&format!("nat-{short}")), AddressSpec {});
+            let spec = NatGatewaySpec { subnet: subnet.id(), address: address.id() };
+            let gateway = blueprint.add::<NatGateway>(format!("nat-{short}"), &name(&format!("nat-{short}")), spec);
+            // Without an attached internet gateway a NAT gateway fails, for good.
+            blueprint.after(&gateway, &internet_gateway, Level::Created);
+            gateway
+        })
+        .collect();
+
+    let mut routes = |what: &str, target: Option<RouteTarget>, subnets: &[Handle<Subnet>]| {
+        let spec = RouteTableSpec {
+            vpc: vpc.id(),
+            routes: target.into_iter().map(|target| (ANYWHERE.to_owned(), target)).collect::<BTreeMap<_, _>>(),
+            subnets: subnets.iter().map(Handle::id).collect(),
+        };
+        blueprint.add::<RouteTable>(format!("routes-{what}"), &name(&format!("{what}-rt")), spec)
+    };
+    routes("public", Some(RouteTarget::InternetGateway(internet_gateway.id())), &public);
+    let private_routes = zones
+        .iter()
+        .zip(&private)
+        .enumerate()
+        .map(|(index, ((short, _), subnet))| {
+            // With a single gateway, all zones share it.
+            let gateway = nat.get(index).or(nat.first());
+            let target = gateway.map(|gateway| RouteTarget::NatGateway(gateway.ready()));
+            routes(&format!("private-{short}"), target, std::slice::from_ref(subnet))
+        })
+        .collect();
+    routes("database", None, &database);
+
+    let ids = |subnets: &[Handle<Subnet>]| subnets.iter().map(|subnet| subnet.id().to_string()).collect::<Vec<_>>();
+    blueprint.output("vpc_id", vpc.id().to_string());
+    blueprint.output("public_subnet_ids", ids(&public));
+    blueprint.output("private_subnet_ids", ids(&private));
+    blueprint.output("database_subnet_ids", ids(&database));
+
+    Network { vpc, internet_gateway, public, private, database, private_routes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blueprint::tests::{compiled, stack};
+    use serde_json::{Value, json};
+
+    fn ids<'a>(blueprint: &'a Blueprint, kind: &str) -> Vec<&'a str> {
+        blueprint.nodes.iter().filter(|(_, node)| node.kind == kind).map(|(id, _)| id.as_str()).collect()
+    }
+
+    fn default_route(blueprint: &Blueprint, table: &str) -> Value {
+        blueprint.nodes[table].spec["routes"][ANYWHERE].clone()
+    }
+
+    #[test]
+    fn every_zone_has_its_subnets_and_its_own_way_out() {
+        let blueprint = compiled(&stack(json!({"network": {"zones": ["a", "c"]}})));
+        assert_eq!(ids(&blueprint, "subnet").len(), 6);
+        assert_eq!(ids(&blueprint, "nat_gateway"), ["nat-a", "nat-c"]);
+        assert_eq!(default_route(&blueprint, "routes-public"), json!({"internet_gateway": "⟦internet-gateway⟧"}));
+        assert_eq!(default_route(&blueprint, "routes-private-a"), json!({"nat_gateway": "⟦nat-a!⟧"}));
+        assert_eq!(default_route(&blueprint, "routes-private-c"), json!({"nat_gateway": "⟦nat-c!⟧"}));
+        assert_eq!(blueprint.nodes["subnet-private-c"].spec["cidr"], "10.0.12.0/24");
+        assert_eq!(blueprint.nodes["subnet-private-c"].spec["zone"], "ap-northeast-2c");
+        assert_eq!(blueprint.nodes["subnet-private-c"].spec["public_ips"], false);
+        assert_eq!(blueprint.nodes["nat-c"].dependencies()["internet-gateway"], Level::Created);
+        assert_eq!(blueprint.outputs["private_subnet_ids"], json!(["⟦subnet-private-a⟧", "⟦subnet-private-c⟧"]));
+    }
+
+    #[test]
+    fn a_single_gateway_serves_all_zones_and_none_serves_none() {
+        let single = compiled(&stack(json!({"network": {"zones": ["a", "c"], "nat": "single"}})));
+        assert_eq!(ids(&single, "address"), ["address-a"]);
+        assert_eq!(default_route(&single, "routes-private-c"), json!({"nat_gateway": "⟦nat-a!⟧"}));
+        let none = compiled(&stack(json!({"network": {"zones": ["a", "c"], "nat": "none"}})));
+        assert!(ids(&none, "address").is_empty() && ids(&none, "nat_gateway").is_empty());
+        assert_eq!(none.nodes["routes-private-a"].spec["routes"], json!({}));
+    }
+
+    #[test]
+    fn nothing_in_the_database_subnets_reaches_the_internet() {
+        let blueprint = compiled(&stack(json!({"network": {"zones": ["a", "c"]}})));
+        let table = &blueprint.nodes["routes-database"].spec;
+        assert_eq!(table["routes"], json!({}));
+        assert_eq!(table["subnets"], json!(["⟦subnet-database-a⟧", "⟦subnet-database-c⟧"]));
+    }
+}
