@@ -3,6 +3,7 @@
 //! [`compile`] is a pure function: the same stack and the same facts give the same blueprint.
 
 mod network;
+mod security;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,9 @@ use crate::{
 /// If the stack wasn't validated (see [`crate::stack`]): its network must have room for its subnets.
 pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
     let mut blueprint = Blueprint::new(&stack.name(), base_tags(stack));
-    network::add(&mut blueprint, stack, facts);
+    let mut network = network::add(&mut blueprint, stack, facts);
+    let security = security::add(&mut blueprint, stack, &network);
+    network::add_endpoints(&mut blueprint, stack, facts, &mut network, &security);
     blueprint
 }
 

@@ -1,19 +1,21 @@
 //! The VPC: subnets per zone, the ways in and out, and the endpoints that reach AWS without either.
 
 use crate::{
-    blueprint::{Blueprint, Facts},
+    blueprint::{Blueprint, Facts, security::Security},
     resource::{
-        Address, Handle, InternetGateway, Kind, Level, NatGateway, RouteTable, Subnet, Vpc,
+        Address, Handle, InternetGateway, Kind, Level, NatGateway, RouteTable, Subnet, Vpc, VpcEndpoint,
         address::AddressSpec,
         internet_gateway::InternetGatewaySpec,
         nat_gateway::NatGatewaySpec,
         route_table::{RouteTableSpec, RouteTarget},
         subnet::SubnetSpec,
         vpc::VpcSpec,
+        vpc_endpoint::{Access, VpcEndpointSpec},
     },
     stack::{Stack, types::NatMode},
 };
 use ipnet::Ipv4Net;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Every address on the internet.
@@ -29,6 +31,7 @@ pub(super) struct Network {
     pub private: Vec<Handle<Subnet>>,
     pub database: Vec<Handle<Subnet>>,
     private_routes: Vec<Handle<RouteTable>>,
+    endpoints: Vec<Handle<VpcEndpoint>>,
 }
 
 impl Network {
@@ -36,6 +39,9 @@ impl Network {
     pub(super) fn wait_for_way_out<K: Kind>(&self, blueprint: &mut Blueprint, handle: &Handle<K>) {
         for routes in &self.private_routes {
             blueprint.after(handle, routes, Level::Created);
+        }
+        for endpoint in &self.endpoints {
+            blueprint.after(handle, endpoint, Level::Ready);
         }
     }
 }
@@ -112,7 +118,7 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Ne
         blueprint.add::<RouteTable>(format!("routes-{what}"), &name(&format!("{what}-rt")), spec)
     };
     routes("public", Some(RouteTarget::InternetGateway(internet_gateway.id())), &public);
-    let private_routes = zones
+    let private_routes: Vec<Handle<RouteTable>> = zones
         .iter()
         .zip(&private)
         .enumerate()
@@ -131,7 +137,68 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Ne
     blueprint.output("private_subnet_ids", ids(&private));
     blueprint.output("database_subnet_ids", ids(&database));
 
-    Network { vpc, internet_gateway, public, private, database, private_routes }
+    let s3 = VpcEndpointSpec {
+        vpc: vpc.id(),
+        service: endpoint_service(facts, "s3"),
+        access: Access::Gateway { route_tables: private_routes.iter().map(Handle::id).collect() },
+        policy: Some(s3_policy(facts)),
+    };
+    let endpoints = vec![blueprint.add::<VpcEndpoint>("endpoint-s3", &name("endpoint-s3"), s3)];
+
+    Network { vpc, internet_gateway, public, private, database, private_routes, endpoints }
+}
+
+/// Adds the interface endpoints, whose group names the services' groups and so comes after them.
+pub(super) fn add_endpoints(
+    blueprint: &mut Blueprint,
+    stack: &Stack,
+    facts: &Facts,
+    network: &mut Network,
+    security: &Security,
+) {
+    for service in stack.interface_endpoints() {
+        let access = Access::Interface {
+            subnets: network.private.iter().map(Handle::id).collect(),
+            security_groups: security.endpoints.iter().map(Handle::id).collect(),
+            private_dns: true,
+        };
+        let spec =
+            VpcEndpointSpec { vpc: network.vpc.id(), service: endpoint_service(facts, &service), access, policy: None };
+        // Logical ids are words with hyphens; `ecr.api` has a dot.
+        let id = format!("endpoint-{}", service.replace('.', "-"));
+        let endpoint = blueprint.add::<VpcEndpoint>(id.clone(), &format!("{}-{id}", stack.name()), spec);
+        network.endpoints.push(endpoint);
+    }
+}
+
+fn endpoint_service(facts: &Facts, service: &str) -> String {
+    format!("com.amazonaws.{}.{service}", facts.region)
+}
+
+/// What instances may do with S3: anything with the account's own buckets (as far as their role allows), and only
+/// read elsewhere. AWS's own buckets (packages, agents, image layers) are read without credentials, and not all their
+/// names are documented; nothing can be carried off to a bucket of somebody else.
+fn s3_policy(facts: &Facts) -> serde_json::Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "OwnBuckets",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"aws:ResourceAccount": facts.account}},
+            },
+            {
+                "Sid": "ReadElsewhere",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": format!("arn:{}:s3:::*/*", facts.partition),
+            },
+        ],
+    })
 }
 
 #[cfg(test)]
@@ -171,6 +238,24 @@ mod tests {
         let none = compiled(&stack(json!({"network": {"zones": ["a", "c"], "nat": "none"}})));
         assert!(ids(&none, "address").is_empty() && ids(&none, "nat_gateway").is_empty());
         assert_eq!(none.nodes["routes-private-a"].spec["routes"], json!({}));
+    }
+
+    #[test]
+    fn without_nat_instances_reach_aws_through_endpoints() {
+        let none = compiled(&stack(json!({"network": {"zones": ["a", "c"], "nat": "none"}, "services": {"web": {}}})));
+        let endpoints = ids(&none, "vpc_endpoint");
+        for needed in ["endpoint-s3", "endpoint-ssm", "endpoint-secretsmanager", "endpoint-logs", "endpoint-sqs"] {
+            assert!(endpoints.contains(&needed), "{needed} is missing in {endpoints:?}");
+        }
+        let ssm = &none.nodes["endpoint-ssm"].spec;
+        assert_eq!(ssm["service"], "com.amazonaws.ap-northeast-2.ssm");
+        assert_eq!(ssm["access"]["interface"]["subnets"], json!(["⟦subnet-private-a⟧", "⟦subnet-private-c⟧"]));
+        assert_eq!(ssm["access"]["interface"]["security_groups"], json!(["⟦sg-endpoints⟧"]));
+
+        let nat = compiled(&stack(json!({"network": {"endpoints": ["ecr.api"]}})));
+        assert_eq!(ids(&nat, "vpc_endpoint"), ["endpoint-s3", "endpoint-ecr-api"]);
+        let tables = &nat.nodes["endpoint-s3"].spec["access"]["gateway"]["route_tables"];
+        assert_eq!(*tables, json!(["⟦routes-private-a⟧", "⟦routes-private-b⟧", "⟦routes-private-c⟧"]));
     }
 
     #[test]

@@ -30,6 +30,8 @@ kinds! {
     address::Address,
     nat_gateway::NatGateway,
     route_table::RouteTable,
+    security_group::SecurityGroup,
+    vpc_endpoint::VpcEndpoint,
     alarm::Alarm,
     dashboard::Dashboard,
     log_group::LogGroup,

@@ -2,7 +2,7 @@
 //!
 //! A spec holds `Ref<Subnet>` before the subnet exists. Written out, a reference is a token such as
 //! `⟦subnet-public-a⟧` (the AWS id) or `⟦database#endpoint!⟧` (an output, known once the resource is ready); it may stand
-//! alone or inside a longer text. The engine reads the graph from these tokens and puts the real values in their place.
+//! alone or inside a longer text, also in the key of a map. The engine reads the graph from these tokens and puts the real values in their place.
 //! The stack loader refuses the two brackets in what users write, so no user text can become a reference.
 
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,8 @@ pub fn resolve(value: &Value, lookup: &impl Fn(&Target) -> Option<String>) -> Va
         Value::String(text) if text.contains(OPEN) => Value::String(resolve_text(text, lookup)),
         Value::Array(items) => Value::Array(items.iter().map(|item| resolve(item, lookup)).collect()),
         Value::Object(fields) => {
-            Value::Object(fields.iter().map(|(key, field)| (key.clone(), resolve(field, lookup))).collect())
+            let resolved = |(key, field): (&String, &Value)| (resolve_text(key, lookup), resolve(field, lookup));
+            Value::Object(fields.iter().map(resolved).collect())
         }
         other => other.clone(),
     }
@@ -190,16 +191,23 @@ pub fn targets(value: &Value) -> BTreeSet<Target> {
 
 fn collect(value: &Value, found: &mut BTreeSet<Target>) {
     match value {
-        Value::String(text) => {
-            let mut rest = text.as_str();
-            while let Some((_, token, after)) = next_token(rest) {
-                found.insert(Target::parse(token));
-                rest = after;
+        Value::String(text) => collect_text(text, found),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                collect_text(key, found);
+                collect(field, found);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-        Value::Object(fields) => fields.values().for_each(|field| collect(field, found)),
         _ => {}
+    }
+}
+
+fn collect_text(text: &str, found: &mut BTreeSet<Target>) {
+    let mut rest = text;
+    while let Some((_, token, after)) = next_token(rest) {
+        found.insert(Target::parse(token));
+        rest = after;
     }
 }
 
@@ -226,6 +234,13 @@ mod tests {
             _ => None,
         });
         assert_eq!(resolved, json!({"vpc": "vpc-1", "url": "mysql://db.local:3306/⟦db#name⟧", "n": [1, "vpc-1"]}));
+    }
+
+    #[test]
+    fn a_key_may_hold_a_token() {
+        let spec = json!({"tcp/80 ⟦sg⟧": "text"});
+        assert_eq!(targets(&spec).into_iter().map(|t| t.id).collect::<Vec<_>>(), ["sg"]);
+        assert_eq!(resolve(&spec, &|_| Some("sg-1".into())), json!({"tcp/80 sg-1": "text"}));
     }
 
     #[test]
