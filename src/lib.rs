@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod blueprint;
 pub mod engine;
+pub mod local;
 pub mod resource;
 pub mod stack;
 pub mod ui;

@@ -1,0 +1,89 @@
+//! NAT gateways, VPC endpoints and security groups.
+
+use crate::local::gateway::call::Call;
+use crate::local::gateway::reply::{Refusal, Reply};
+use crate::local::gateway::state::State;
+use crate::local::gateway::xml::Element;
+
+pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    match call.operation.as_str() {
+        "DescribeNatGateways" => nat_gateways(call, reply),
+        "DeleteNatGateway" => {
+            free_address(state, call).await?;
+            Ok(reply)
+        }
+        "DescribeVpcEndpoints" => vpc_endpoints(call, reply),
+        "CreateSecurityGroup" => {
+            let mut answer = reply.element()?;
+            let tags = call.form.structures("TagSpecification").into_iter().flat_map(|spec| spec.structures("Tag"));
+            let tags = tags.map(|tag| {
+                Element::new("item")
+                    .with(Element::leaf("key", tag.text("Key")))
+                    .with(Element::leaf("value", tag.text("Value")))
+            });
+            answer.set(Element::new("tagSet").with_all(tags));
+            Ok(reply.with_element(&answer))
+        }
+        _ => Ok(reply),
+    }
+}
+
+fn nat_gateways(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    let Some(gateways) = answer.find_mut("natGatewaySet") else {
+        return Ok(reply);
+    };
+    for id in call.form.list("NatGatewayId") {
+        if !gateways.children.iter().any(|gateway| gateway.get("natGatewayId") == id) {
+            return Err(Refusal::new("NatGatewayNotFound", format!("The Nat Gateway {id} was not found")));
+        }
+    }
+    for gateway in &mut gateways.children {
+        if gateway.get("connectivityType").is_empty() {
+            gateway.set(Element::leaf("connectivityType", "public"));
+        }
+    }
+    Ok(reply.with_element(&answer))
+}
+
+/// A deleted NAT gateway gives its address back and takes its network interface with it.
+async fn free_address(state: &State, call: &Call) -> Result<(), Refusal> {
+    let parameters = [("NatGatewayId.1", call.form.text("NatGatewayId"))];
+    let answer = state.upstream.ask(call, "ec2", "DescribeNatGateways", &parameters).await?;
+    for address in answer.members("natGatewayAddressSet") {
+        let allocation = [("AllocationId.1", address.get("allocationId"))];
+        let addresses = state.upstream.ask(call, "ec2", "DescribeAddresses", &allocation).await?;
+        for held in addresses.members("addressesSet") {
+            // The address may long be another gateway's: only the association with this one's interface ends.
+            if held.get("networkInterfaceId") == address.get("networkInterfaceId")
+                && !held.get("associationId").is_empty()
+            {
+                let association = [("AssociationId", held.get("associationId"))];
+                state.upstream.ask(call, "ec2", "DisassociateAddress", &association).await?;
+            }
+        }
+        let interface = [("NetworkInterfaceId", address.get("networkInterfaceId"))];
+        match state.upstream.ask(call, "ec2", "DeleteNetworkInterface", &interface).await {
+            Ok(_) => {}
+            Err(refusal) if refusal.code == "InvalidNetworkInterfaceID.NotFound" => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(())
+}
+
+/// AWS stops listing an endpoint soon after it was deleted; the emulator lists it for ever.
+fn vpc_endpoints(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    let Some(endpoints) = answer.find_mut("vpcEndpointSet") else {
+        return Ok(reply);
+    };
+    endpoints.children.retain(|endpoint| endpoint.get("state") != "deleted");
+    for id in call.form.list("VpcEndpointId") {
+        if !endpoints.children.iter().any(|endpoint| endpoint.get("vpcEndpointId") == id) {
+            let message = format!("The Vpc Endpoint Id '{id}' does not exist");
+            return Err(Refusal::new("InvalidVpcEndpointId.NotFound", message));
+        }
+    }
+    Ok(reply.with_element(&answer))
+}

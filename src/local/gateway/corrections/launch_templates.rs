@@ -1,0 +1,111 @@
+//! Launch templates: a new version starts from its source version, deleted versions are gone, unknown ids are errors.
+
+use std::collections::HashSet;
+
+use crate::local::gateway::call::Call;
+use crate::local::gateway::form::Form;
+use crate::local::gateway::reply::{Refusal, Reply};
+use crate::local::gateway::state::State;
+use crate::local::gateway::upstream::rewrite;
+use crate::local::gateway::xml::Element;
+
+/// The template that the call names by id or by name.
+async fn find(state: &State, call: &Call) -> Result<Element, Refusal> {
+    let key = if call.form.get("LaunchTemplateId").is_some() { "LaunchTemplateId" } else { "LaunchTemplateName" };
+    let parameter = format!("{key}.1");
+    let parameters = [(parameter.as_str(), call.form.text(key))];
+    let answer = state.upstream.ask(call, "ec2", "DescribeLaunchTemplates", &parameters).await?;
+    answer.members("launchTemplates").first().cloned().ok_or_else(|| id_missing(call.form.text(key)))
+}
+
+fn id_missing(id: &str) -> Refusal {
+    let message = format!("The specified launch template, with template ID {id}, does not exist.");
+    Refusal::new("InvalidLaunchTemplateId.NotFound", message)
+}
+
+pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
+    match call.operation.as_str() {
+        "CreateLaunchTemplateVersion" => {
+            let template = find(state, call).await?;
+            let source = match call.form.text("SourceVersion") {
+                "" => return Ok(()),
+                "$Latest" => template.get("latestVersionNumber").to_owned(),
+                "$Default" => template.get("defaultVersionNumber").to_owned(),
+                number => number.to_owned(),
+            };
+            let source =
+                state.memory().template_data.get(&(template.get("launchTemplateId").to_owned(), source)).cloned();
+            let changed: HashSet<String> =
+                call.form.under("LaunchTemplateData").pairs().iter().map(|(key, _)| member(key).to_owned()).collect();
+            for (key, value) in source.unwrap_or_default().pairs() {
+                if !changed.contains(member(key)) {
+                    call.form.push(format!("LaunchTemplateData.{key}"), value);
+                }
+            }
+            rewrite(call);
+        }
+        // Without it moto tells no more than 15, and doesn't say that there are more.
+        "DescribeLaunchTemplateVersions" if call.form.get("MaxResults").is_none() => {
+            call.form.set("MaxResults", "200");
+            rewrite(call);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The member of the launch template data that a parameter belongs to.
+fn member(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
+}
+
+pub fn answer(state: &State, sent: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    match sent.operation.as_str() {
+        "CreateLaunchTemplate" | "CreateLaunchTemplateVersion" => {
+            let answer = reply.element()?;
+            let text = |name| answer.find(name).map(|element| element.text.clone()).unwrap_or_default();
+            let first = sent.operation == "CreateLaunchTemplate";
+            let version = if first { "1".to_owned() } else { text("versionNumber") };
+            let data = sent.form.under("LaunchTemplateData");
+            state.memory().template_data.insert((text("launchTemplateId"), version), data);
+            Ok(reply)
+        }
+        "DescribeLaunchTemplates" => {
+            let answer = reply.element()?;
+            let found = answer.members("launchTemplates");
+            for id in sent.form.list("LaunchTemplateId") {
+                if !found.iter().any(|template| template.get("launchTemplateId") == id) {
+                    return Err(id_missing(&id));
+                }
+            }
+            Ok(reply)
+        }
+        "DescribeLaunchTemplateVersions" => described(state, &sent.form, reply),
+        _ => Ok(reply),
+    }
+}
+
+fn described(state: &State, form: &Form, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    let memory = state.memory();
+    let Some(versions) = answer.find_mut("launchTemplateVersionSet") else {
+        return Ok(reply);
+    };
+    versions.children.retain(|version| {
+        let deleted = memory.deleted_versions.get(version.get("launchTemplateId"));
+        !deleted.is_some_and(|deleted| deleted.contains(version.get("versionNumber")))
+    });
+    for number in form.list("LaunchTemplateVersion").iter().filter(|number| !number.starts_with('$')) {
+        if !versions.children.iter().any(|version| version.get("versionNumber") == number) {
+            let message = format!("Could not find the specified version {number} for the launch template.");
+            return Err(Refusal::new("InvalidLaunchTemplateId.VersionNotFound", message));
+        }
+    }
+    for version in &mut versions.children {
+        // moto mixes the template's own tags into the data of its first version.
+        if let Some(tags) = version.find_mut("tagSpecificationSet") {
+            tags.children.retain(|specification| specification.get("resourceType") != "launch-template");
+        }
+    }
+    Ok(reply.with_element(&answer))
+}

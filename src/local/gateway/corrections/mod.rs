@@ -1,0 +1,41 @@
+//! Answers that the emulator gets wrong, put right: by changing the call on its way in, or the answer on its way out.
+
+pub mod autoscaling;
+mod ec2;
+mod elb;
+mod launch_templates;
+mod rds;
+mod sns;
+
+use super::call::Call;
+use super::reply::{Refusal, Reply};
+use super::state::State;
+
+/// Changes a call before it is handed on.
+pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
+    match call.service.as_str() {
+        "autoscaling" => autoscaling::request(state, call).await,
+        "ec2" => {
+            autoscaling::before_termination(state, call).await?;
+            launch_templates::request(state, call).await
+        }
+        "rds" => rds::request(state, call).await,
+        _ => Ok(()),
+    }
+}
+
+/// Puts the answer to a call right; `call` is as its caller sent it, `sent` as it was handed on.
+pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    match call.service.as_str() {
+        "autoscaling" => autoscaling::answer(state, call, reply).await,
+        "ec2" => {
+            autoscaling::after_termination(state, call).await?;
+            let reply = launch_templates::answer(state, sent, reply)?;
+            ec2::answer(state, call, reply).await
+        }
+        "elasticloadbalancing" => elb::answer(call, reply),
+        "rds" => rds::answer(state, call, reply),
+        "sns" => sns::answer(call, reply),
+        _ => Ok(reply),
+    }
+}

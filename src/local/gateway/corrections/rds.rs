@@ -1,0 +1,143 @@
+//! RDS: what was set and isn't told again, log exports, and parameters that were reset.
+
+use std::collections::BTreeSet;
+
+use crate::local::gateway::call::Call;
+use crate::local::gateway::reply::{Refusal, Reply};
+use crate::local::gateway::state::State;
+use crate::local::gateway::upstream::rewrite;
+use crate::local::gateway::xml::Element;
+
+const INSTANCE: &str = "db-instance";
+const CLUSTER: &str = "db-cluster";
+
+pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
+    if call.operation != "ModifyDBCluster" {
+        return Ok(());
+    }
+    let changes = call.form.under("CloudwatchLogsExportConfiguration");
+    if changes.is_empty() {
+        return Ok(());
+    }
+    // moto leaves the exports as they are: the gateway keeps them from the first change on.
+    let id = call.form.text("DBClusterIdentifier").to_lowercase();
+    let answer = state.upstream.ask(call, "rds", "DescribeDBClusters", &[("DBClusterIdentifier", &id)]).await?;
+    let mut memory = state.memory();
+    let attributes = memory.attributes.entry((CLUSTER, id)).or_default();
+    let now = match attributes.get("EnabledCloudwatchLogsExports") {
+        Some(exports) => exports.children.clone(),
+        None => answer.members("EnabledCloudwatchLogsExports").to_vec(),
+    };
+    let mut exports: BTreeSet<String> = now.into_iter().map(|export| export.text).collect();
+    exports.extend(changes.list("EnableLogTypes"));
+    for disabled in changes.list("DisableLogTypes") {
+        exports.remove(&disabled);
+    }
+    let members = exports.into_iter().map(|export| Element::leaf("member", export));
+    let exports = Element::new("EnabledCloudwatchLogsExports").with_all(members);
+    attributes.insert(exports.name.clone(), exports);
+    drop(memory);
+    let kept: Vec<(String, String)> = call.form.pairs().to_vec();
+    for (key, _) in kept.iter().filter(|(key, _)| key.starts_with("CloudwatchLogsExportConfiguration.")) {
+        call.form.remove(key);
+    }
+    rewrite(call);
+    Ok(())
+}
+
+pub fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    match call.operation.as_str() {
+        "CreateDBInstance" | "ModifyDBInstance" => {
+            remember_instance(state, call);
+            lay_over(state, reply)
+        }
+        "DescribeDBInstances" | "DescribeDBClusters" | "ModifyDBCluster" => lay_over(state, reply),
+        "DeleteDBInstance" => forget(state, reply, INSTANCE, call.form.text("DBInstanceIdentifier")),
+        "DeleteDBCluster" => forget(state, reply, CLUSTER, call.form.text("DBClusterIdentifier")),
+        "DescribeDBParameters" => {
+            without_reset(state, reply, "DescribeDBParameters", call.form.text("DBParameterGroupName"))
+        }
+        "DescribeDBClusterParameters" => {
+            without_reset(state, reply, "DescribeDBClusterParameters", call.form.text("DBClusterParameterGroupName"))
+        }
+        "ModifyDBParameterGroup" => {
+            set_again(state, call, "DescribeDBParameters", "DBParameterGroupName");
+            Ok(reply)
+        }
+        "ModifyDBClusterParameterGroup" => {
+            set_again(state, call, "DescribeDBClusterParameters", "DBClusterParameterGroupName");
+            Ok(reply)
+        }
+        _ => Ok(reply),
+    }
+}
+
+/// Performance Insights is taken and never told.
+fn remember_instance(state: &State, call: &Call) {
+    let id = call.form.text("DBInstanceIdentifier").to_lowercase();
+    let mut memory = state.memory();
+    let attributes = memory.attributes.entry((INSTANCE, id)).or_default();
+    for (parameter, attribute) in [
+        ("EnablePerformanceInsights", "PerformanceInsightsEnabled"),
+        ("PerformanceInsightsRetentionPeriod", "PerformanceInsightsRetentionPeriod"),
+        ("PerformanceInsightsKMSKeyId", "PerformanceInsightsKMSKeyId"),
+        ("CACertificateIdentifier", "CACertificateIdentifier"),
+        ("PreferredMaintenanceWindow", "PreferredMaintenanceWindow"),
+    ] {
+        if let Some(value) = call.form.get(parameter) {
+            attributes.insert(attribute.to_owned(), Element::leaf(attribute, value));
+        }
+    }
+    let enabled = attributes.entry("PerformanceInsightsEnabled".to_owned());
+    if enabled.or_insert_with(|| Element::leaf("PerformanceInsightsEnabled", false)).text == "false" {
+        attributes.remove("PerformanceInsightsRetentionPeriod");
+    }
+}
+
+fn lay_over(state: &State, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    lay_over_element(state, &mut answer);
+    Ok(reply.with_element(&answer))
+}
+
+fn lay_over_element(state: &State, element: &mut Element) {
+    let key = match element.name.as_str() {
+        "DBInstance" => Some((INSTANCE, element.get("DBInstanceIdentifier").to_owned())),
+        "DBCluster" => Some((CLUSTER, element.get("DBClusterIdentifier").to_owned())),
+        _ => None,
+    };
+    match key {
+        Some(key) => {
+            let attributes = state.memory().attributes.get(&key).cloned().unwrap_or_default();
+            for attribute in attributes.into_values() {
+                element.set(attribute);
+            }
+        }
+        None => element.children.iter_mut().for_each(|child| lay_over_element(state, child)),
+    }
+}
+
+fn forget(state: &State, reply: Reply, kind: &'static str, id: &str) -> Result<Reply, Refusal> {
+    state.memory().attributes.remove(&(kind, id.to_lowercase()));
+    Ok(reply)
+}
+
+fn without_reset(state: &State, reply: Reply, describe: &'static str, group: &str) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    let memory = state.memory();
+    if let Some(parameters) = answer.find_mut("Parameters") {
+        parameters.children.retain(|parameter| {
+            let key = (describe, group.to_owned(), parameter.get("ParameterName").to_owned());
+            !memory.reset_parameters.contains(&key)
+        });
+    }
+    Ok(reply.with_element(&answer))
+}
+
+fn set_again(state: &State, call: &Call, describe: &'static str, key: &str) {
+    let group = call.form.text(key);
+    let mut memory = state.memory();
+    for parameter in call.form.structures("Parameters") {
+        memory.reset_parameters.remove(&(describe, group.to_owned(), parameter.text("ParameterName").to_owned()));
+    }
+}

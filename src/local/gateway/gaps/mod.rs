@@ -1,0 +1,37 @@
+//! Operations that the emulator lacks, answered by the gateway.
+
+mod autoscaling;
+mod cache_groups;
+mod cache_tags;
+mod ec2;
+mod iam;
+mod rds;
+mod replication_groups;
+
+pub use autoscaling::Refresh;
+pub use cache_groups::{ParameterGroup, SubnetGroup};
+pub use replication_groups::ReplicationGroup;
+
+use super::call::Call;
+use super::reply::{Refusal, Reply};
+use super::state::State;
+
+/// The gateway's own answer, or `None` where the emulator has one.
+pub async fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal> {
+    match call.service.as_str() {
+        "autoscaling" => autoscaling::answer(state, call).await,
+        "ec2" => ec2::answer(state, call).await,
+        "elasticache" => {
+            if let Some(reply) = cache_groups::answer(state, call).await? {
+                return Ok(Some(reply));
+            }
+            if let Some(reply) = replication_groups::answer(state, call)? {
+                return Ok(Some(reply));
+            }
+            cache_tags::answer(state, call)
+        }
+        "iam" => iam::answer(state, call).await,
+        "rds" => rds::answer(state, call).await,
+        _ => Ok(None),
+    }
+}

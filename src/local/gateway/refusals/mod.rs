@@ -1,0 +1,17 @@
+//! Strict mode: what AWS refuses and the emulator lets pass, with AWS's own codes.
+
+mod autoscaling;
+mod ec2;
+
+use super::call::Call;
+use super::reply::Refusal;
+use super::state::State;
+
+/// Refuses the call as AWS would.
+pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
+    match call.service.as_str() {
+        "autoscaling" => autoscaling::check(state, call).await,
+        "ec2" => ec2::check(state, call).await,
+        _ => Ok(()),
+    }
+}
