@@ -1,0 +1,247 @@
+//! Accounts: who somebody is and what they may do.
+
+mod handlers;
+mod password;
+pub mod sessions;
+pub mod tokens;
+
+pub use handlers::routes;
+
+use crate::db;
+use crate::error::{ApiError, Result};
+use crate::random;
+use serde::{Deserialize, Serialize};
+use sqlx::MySqlPool;
+use utoipa::ToSchema;
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Role {
+    /// Buys tickets
+    User,
+    /// Checks tickets at the door
+    Staff,
+    /// Manages events and sells for anybody
+    Admin,
+}
+
+impl Role {
+    /// As it is written in the database and in tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::User => "USER",
+            Role::Staff => "STAFF",
+            Role::Admin => "ADMIN",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "USER" => Ok(Role::User),
+            "STAFF" => Ok(Role::Staff),
+            "ADMIN" => Ok(Role::Admin),
+            other => Err(ApiError::internal(format!(
+                "the database holds a role {other:?}"
+            ))),
+        }
+    }
+}
+
+/// An account as its owner sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserView {
+    /// Identifier, to be used as `userId`
+    pub user_id: String,
+    /// E-mail address, in lower case
+    pub email: String,
+    /// Name to show
+    pub name: String,
+    /// What the account may do
+    pub role: Role,
+}
+
+#[derive(sqlx::FromRow)]
+struct UserRow {
+    id: String,
+    email: String,
+    name: String,
+    password_hash: String,
+    role: String,
+}
+
+impl UserRow {
+    fn view(&self) -> Result<UserView> {
+        Ok(UserView {
+            user_id: self.id.clone(),
+            email: self.email.clone(),
+            name: self.name.clone(),
+            role: Role::parse(&self.role)?,
+        })
+    }
+}
+
+async fn by_email(pool: &MySqlPool, email: &str) -> Result<Option<UserRow>> {
+    let row =
+        sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE email = ?")
+            .bind(email)
+            .fetch_optional(pool)
+            .await?;
+    Ok(row)
+}
+
+/// The account with this identifier.
+pub async fn by_id(pool: &MySqlPool, id: &str) -> Result<Option<UserView>> {
+    let row: Option<UserRow> =
+        sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE id = ?")
+            .bind(id)
+            .fetch_optional(pool)
+            .await?;
+    row.map(|row| row.view()).transpose()
+}
+
+/// Creates an account with an empty wallet. 409 when the address is taken.
+pub async fn create(
+    pool: &MySqlPool,
+    email: &str,
+    password: &str,
+    name: &str,
+    role: Role,
+) -> Result<UserView> {
+    let (email, name) = (valid_email(email)?, valid_name(name)?);
+    let hash = password::hash(password).await?;
+    let user_id = random::user_id();
+    let mut tx = pool.begin().await?;
+    let inserted = sqlx::query(
+        "INSERT INTO users (id, email, name, password_hash, role) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&user_id)
+    .bind(&email)
+    .bind(&name)
+    .bind(hash)
+    .bind(role.as_str())
+    .execute(&mut *tx)
+    .await;
+    match inserted {
+        Err(error) if db::duplicate_key(&error).is_some() => {
+            return Err(ApiError::conflict(
+                "email_taken",
+                "there is an account with this e-mail address",
+            ));
+        }
+        other => other?,
+    };
+    sqlx::query("INSERT INTO wallets (user_id, balance) VALUES (?, 0)")
+        .bind(&user_id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(UserView {
+        user_id,
+        email,
+        name,
+        role,
+    })
+}
+
+/// Creates an account, or gives the existing one this password and role.
+pub async fn upsert(
+    pool: &MySqlPool,
+    email: &str,
+    password: &str,
+    name: &str,
+    role: Role,
+) -> Result<UserView> {
+    match create(pool, email, password, name, role).await {
+        Err(error) if error.code == "email_taken" => {}
+        other => return other,
+    }
+    let email = valid_email(email)?;
+    sqlx::query("UPDATE users SET password_hash = ?, role = ? WHERE email = ?")
+        .bind(password::hash(password).await?)
+        .bind(role.as_str())
+        .bind(&email)
+        .execute(pool)
+        .await?;
+    by_email(pool, &email)
+        .await?
+        .ok_or_else(|| ApiError::not_found("account"))?
+        .view()
+}
+
+/// The account that this address and password belong to. Takes the same time whether or not the address exists.
+async fn authenticate(pool: &MySqlPool, email: &str, password: &str) -> Result<UserView> {
+    let row = by_email(pool, &email.trim().to_lowercase()).await?;
+    let matches =
+        password::verify(password, row.as_ref().map(|row| row.password_hash.as_str())).await?;
+    match row {
+        Some(row) if matches => row.view(),
+        _ => Err(ApiError::unauthorized(
+            "bad_credentials",
+            "wrong e-mail address or password",
+        )),
+    }
+}
+
+fn valid_email(email: &str) -> Result<String> {
+    let email = email.trim().to_lowercase();
+    let well_formed = email.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty()
+            && domain.contains('.')
+            && !domain.starts_with('.')
+            && !domain.ends_with('.')
+    });
+    if !well_formed
+        || email.len() > 254
+        || email.contains(|c: char| c.is_whitespace() || c.is_control())
+    {
+        return Err(ApiError::invalid(
+            "bad_email",
+            "email must be an address such as name@example.com",
+        ));
+    }
+    Ok(email)
+}
+
+fn valid_name(name: &str) -> Result<String> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+        return Err(ApiError::invalid(
+            "bad_name",
+            "name must have 1 to 100 characters",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_and_normalised() {
+        assert_eq!(
+            valid_email(" Kim@Example.com ").expect("valid"),
+            "kim@example.com"
+        );
+        for bad in [
+            "",
+            "kim",
+            "@example.com",
+            "kim@example",
+            "kim@.com",
+            "kim@com.",
+            "k im@example.com",
+        ] {
+            assert!(valid_email(bad).is_err(), "{bad:?} must be refused");
+        }
+    }
+
+    #[test]
+    fn roles_survive_the_database() {
+        for role in [Role::User, Role::Staff, Role::Admin] {
+            assert_eq!(Role::parse(role.as_str()).expect("known"), role);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The commands of the binary.
+
+mod admin;
+mod demo;
+mod seed;
+mod serve;
+
+use crate::config::{DatabaseArgs, ServeArgs};
+use crate::db;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// A ticketing service that cannot oversell
+#[derive(Parser)]
+#[command(name = "ticketing", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API
+    Serve(ServeArgs),
+    /// Bring the database's schema up to date
+    Migrate(DatabaseArgs),
+    /// Make demo events and accounts
+    Seed(seed::SeedArgs),
+    /// Run the service with demo data on a MariaDB and a Redis that it starts itself
+    Demo(demo::DemoArgs),
+    /// Manage administrators
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
+    /// Print the API's OpenAPI 3.1 document
+    Openapi,
+}
+
+impl Cli {
+    /// The options of `serve`, for those who serve in their own process.
+    pub fn serve_args<'a>(args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<ServeArgs> {
+        match Self::try_parse_from(args)?.command {
+            Command::Serve(args) => Ok(args),
+            _ => anyhow::bail!("these are not the options of serve"),
+        }
+    }
+}
+
+/// Says which of the TLS providers that are linked in is to be used. To be called once, before any connection.
+pub fn install_tls_provider() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::debug!("a TLS provider was installed already");
+    }
+}
+
+/// Runs what was asked for.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime could not be started")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(&args).await,
+            Command::Migrate(args) => db::migrate(&db::pool(&args)?).await,
+            Command::Seed(args) => seed::run(&args).await,
+            Command::Demo(args) => demo::run(&args).await,
+            Command::Admin(command) => admin::run(command).await,
+            Command::Openapi => {
+                println!("{}", crate::http::openapi().to_pretty_json()?);
+                Ok(())
+            }
+        }
+    })
+}

@@ -1,0 +1,117 @@
+//! What a running service needs to know: flags, or the environment variables of the same meaning.
+
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+
+/// How to reach the database.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseArgs {
+    /// MySQL address: mysql://user:password@host:3306/database[?ssl-mode=VERIFY_CA&ssl-ca=FILE]
+    #[arg(
+        id = "database-url",
+        long = "database-url",
+        env = "TICKETING_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub url: String,
+    /// Connections to keep at most
+    #[arg(id = "database-connections", long = "database-connections", env = "TICKETING_DATABASE_CONNECTIONS", default_value_t = 16,
+          value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub connections: u32,
+}
+
+/// How to reach Redis.
+#[derive(Args, Clone, Debug)]
+pub struct RedisArgs {
+    /// Redis address: redis://[user:password@]host:6379/0, or rediss:// for TLS
+    #[arg(
+        id = "redis-url",
+        long = "redis-url",
+        env = "TICKETING_REDIS_URL",
+        hide_env_values = true
+    )]
+    pub url: String,
+}
+
+/// What tokens are signed with.
+#[derive(Args, Clone, Debug)]
+pub struct SecretArgs {
+    /// Secret that signs access tokens, passes and tickets: the same on every instance, at least 32 characters
+    #[arg(long = "jwt-secret", env = "TICKETING_JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
+    pub jwt_secret: String,
+}
+
+fn parse_secret(value: &str) -> Result<String, String> {
+    if value.len() < 32 {
+        return Err(format!(
+            "{} characters are too few, 32 are needed; make one with: openssl rand -hex 32",
+            value.len()
+        ));
+    }
+    Ok(value.to_owned())
+}
+
+/// Which part of the service this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything in one process
+    All,
+    /// Accounts, events, sales, wallet
+    Api,
+    /// The waiting queue
+    Queue,
+    /// Look-up and check-in at the door
+    Staff,
+    /// No API: publishes the outbox, consumes messages, expires offers
+    Worker,
+}
+
+impl Role {
+    /// Whether this process serves what belongs to `part`.
+    pub fn includes(self, part: Role) -> bool {
+        self == Role::All || self == part
+    }
+}
+
+/// Options of `ticketing serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub secret: SecretArgs,
+    /// Address and port to listen on
+    #[arg(long, env = "TICKETING_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Part of the service to run
+    #[arg(long, env = "TICKETING_ROLE", value_enum, default_value_t = Role::All)]
+    pub role: Role,
+    /// Bring the schema up to date before serving
+    #[arg(long, env = "TICKETING_MIGRATE")]
+    pub migrate: bool,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Times and limits that can be tuned.
+#[derive(Args, Clone, Debug)]
+pub struct LimitArgs {
+    /// Seconds that a hold lasts
+    #[arg(long, env = "TICKETING_HOLD_SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub hold_seconds: u32,
+    /// Tickets that one user may hold at once for one event
+    #[arg(long, env = "TICKETING_HOLD_LIMIT", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub hold_limit: u32,
+    /// Seconds that one request may take
+    #[arg(long, env = "TICKETING_REQUEST_SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub request_seconds: u64,
+    /// Seconds that running requests get to end after SIGTERM
+    #[arg(long, env = "TICKETING_DRAIN_SECONDS", default_value_t = 25,
+          value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub drain_seconds: u64,
+}

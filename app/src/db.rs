@@ -1,0 +1,115 @@
+//! The connection pool, migrations, and which database errors mean what.
+
+use crate::config::DatabaseArgs;
+use anyhow::Context;
+use sqlx::migrate::Migrator;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use std::time::Duration;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+/// The schema's history, embedded in the binary.
+pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// A pool that connects when it is first used, so that the service starts before its database.
+pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
+    let options: MySqlConnectOptions = args.url.parse().context(
+        "the database address is not of the form mysql://user:password@host:3306/database",
+    )?;
+    let pool = MySqlPoolOptions::new()
+        .max_connections(args.connections)
+        .acquire_timeout(Duration::from_secs(2))
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // READ COMMITTED: no gap locks, so that concurrent inserts for one event do not deadlock.
+                // What must not change between a read and a write is locked explicitly. A lock wait ends well
+                // before the client gives up.
+                use sqlx::Executor;
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
+                connection
+                    .execute("SET SESSION innodb_lock_wait_timeout = 3")
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.statement_cache_capacity(256));
+    Ok(pool)
+}
+
+/// Brings the schema up to date. Safe to run from several instances at once: the migrator takes a named lock.
+pub async fn migrate(pool: &MySqlPool) -> anyhow::Result<()> {
+    MIGRATOR
+        .run(pool)
+        .await
+        .context("the schema could not be brought up to date")
+}
+
+/// Whether all migrations of this binary have been applied.
+pub async fn is_migrated(pool: &MySqlPool) -> Result<bool, sqlx::Error> {
+    let wanted = MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0);
+    match sqlx::query_scalar::<_, Option<i64>>(
+        "SELECT MAX(version) FROM _sqlx_migrations WHERE success",
+    )
+    .fetch_one(pool)
+    .await
+    {
+        Ok(applied) => Ok(applied.unwrap_or(0) >= wanted),
+        Err(error) if code(&error) == Some(NO_SUCH_TABLE) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A time as a DATETIME parameter. sqlx sends an `OffsetDateTime` as a TIMESTAMP, which ends in 2038.
+pub fn datetime(time: OffsetDateTime) -> PrimitiveDateTime {
+    let time = time.to_offset(UtcOffset::UTC);
+    PrimitiveDateTime::new(time.date(), time.time())
+}
+
+// Server error numbers, as in the MySQL 8.0 Server Error Message Reference.
+const DUPLICATE_ENTRY: u16 = 1062;
+const NO_SUCH_TABLE: u16 = 1146;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+const DEADLOCK: u16 = 1213;
+
+fn code(error: &sqlx::Error) -> Option<u16> {
+    let database = error.as_database_error()?;
+    Some(
+        database
+            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?
+            .number(),
+    )
+}
+
+/// The name of the unique key that an insert ran into, if that is what happened.
+pub fn duplicate_key(error: &sqlx::Error) -> Option<String> {
+    if code(error)? != DUPLICATE_ENTRY {
+        return None;
+    }
+    // "Duplicate entry 'x' for key 'table.key'" (MySQL 8) or "… for key 'key'" (MariaDB).
+    let message = error.as_database_error()?.message();
+    let key = message.rsplit('\'').nth(1)?;
+    Some(key.rsplit('.').next().unwrap_or(key).to_owned())
+}
+
+/// A deadlock or a lock wait that ran out: the same transaction may well succeed when tried again.
+pub fn is_contention(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(DEADLOCK | LOCK_WAIT_TIMEOUT))
+}
+
+/// The database could not be reached, went away, or had no connection free in time. After such an error it is
+/// unknown whether a commit took place.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        // 08: connection exception; 1053 shutdown in progress, 1040 too many connections, 1290 read-only after a
+        // failover, 1927 connection killed.
+        sqlx::Error::Database(_) => matches!(code(error), Some(1040 | 1053 | 1290 | 1836 | 1927)),
+        _ => false,
+    }
+}

@@ -1,0 +1,190 @@
+//! Events as readers see them: cache-aside in this process and in Redis, under versioned keys.
+
+use super::layout::{self, Layout};
+use super::list::{EventPage, ListQuery};
+use super::versions::{Scope, Versions};
+use super::{EventView, store};
+use crate::error::{ApiError, Result};
+use crate::kv::Kv;
+use crate::random;
+use bytes::Bytes;
+use moka::future::Cache;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::MySqlPool;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How long an entry lives in Redis, in seconds (with jitter).
+const SHARED_SECONDS: u64 = 300;
+/// How long an entry lives in this process.
+const LOCAL_TIME: Duration = Duration::from_secs(60);
+/// How long a list lives in this process. Lists show numbers that change with every sale, so their version does
+/// not: they may be this old.
+const LIST_TIME: Duration = Duration::from_secs(1);
+/// How long a layout lives in this process. It does not change.
+const SEATS_TIME: Duration = Duration::from_secs(600);
+/// Reads that may go to the database at once while there is no Redis.
+const UNCACHED_READS: usize = 8;
+/// The scope of all lists.
+const LISTS: Scope = 0;
+
+/// A value and its JSON, made once.
+pub struct Entry<V> {
+    /// The value
+    pub value: V,
+    /// The value as it is sent
+    pub json: Bytes,
+}
+
+impl<V: Serialize> Entry<V> {
+    fn new(value: V) -> Result<Arc<Self>> {
+        let json = serde_json::to_vec(&value)
+            .map_err(ApiError::internal)?
+            .into();
+        Ok(Arc::new(Self { value, json }))
+    }
+}
+
+/// An event that may not exist: that answer is cached, too.
+pub type EventEntry = Arc<Entry<Option<EventView>>>;
+
+/// The cache. Cheap to clone.
+#[derive(Clone)]
+pub struct EventCache {
+    db: MySqlPool,
+    kv: Kv,
+    versions: Versions,
+    events: Cache<(Scope, u64), EventEntry>,
+    lists: Cache<(u64, ListQuery), Arc<Entry<EventPage>>>,
+    layouts: Cache<u64, Arc<Layout>>,
+    uncached: Arc<Semaphore>,
+}
+
+impl EventCache {
+    /// Must be called within a tokio runtime.
+    pub fn new(db: MySqlPool, kv: Kv) -> Self {
+        Self {
+            versions: Versions::new(kv.clone()),
+            events: Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(LOCAL_TIME)
+                .build(),
+            lists: Cache::builder()
+                .max_capacity(1_000)
+                .time_to_live(LIST_TIME)
+                .build(),
+            layouts: Cache::builder()
+                .max_capacity(100)
+                .time_to_live(SEATS_TIME)
+                .build(),
+            uncached: Arc::new(Semaphore::new(UNCACHED_READS)),
+            db,
+            kv,
+        }
+    }
+
+    /// The versions that entries are stored under.
+    pub fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// An event, as new as the last answer that told about it.
+    pub async fn get(&self, id: u64) -> Result<EventEntry> {
+        let Some(version) = self.versions.current(id).await else {
+            return Entry::new(self.uncached(store::by_id(&self.db, id)).await?);
+        };
+        self.events
+            .try_get_with((id, version), async {
+                self.shared(
+                    &format!("event:{{{id}}}:{version}"),
+                    store::by_id(&self.db, id),
+                )
+                .await
+            })
+            .await
+            .map_err(|error: Arc<ApiError>| (*error).clone())
+    }
+
+    /// The event, or 404.
+    pub async fn existing(&self, id: u64) -> Result<EventView> {
+        let entry = self.get(id).await?;
+        entry
+            .value
+            .clone()
+            .ok_or_else(|| ApiError::not_found("event"))
+    }
+
+    /// The seats of an existing event.
+    pub async fn layout(&self, id: u64) -> Result<Arc<Layout>> {
+        self.layouts
+            .try_get_with(id, async { layout::load(&self.db, id).await.map(Arc::new) })
+            .await
+            .map_err(|error: Arc<ApiError>| (*error).clone())
+    }
+
+    /// A page of events. Its numbers may be a second old.
+    pub async fn list(&self, query: ListQuery) -> Result<Arc<Entry<EventPage>>> {
+        let Some(version) = self.versions.current(LISTS).await else {
+            return Entry::new(self.uncached(super::list::load(&self.db, &query)).await?);
+        };
+        self.lists
+            .try_get_with((version, query.clone()), async {
+                Entry::new(super::list::load(&self.db, &query).await?)
+            })
+            .await
+            .map_err(|error: Arc<ApiError>| (*error).clone())
+    }
+
+    /// To be called when an event has come or changed, after the commit.
+    pub async fn changed(&self, id: u64) {
+        self.versions.bump(id).await;
+        self.versions.bump(LISTS).await;
+    }
+
+    /// Redis first, then `load`.
+    async fn shared<V: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        load: impl Future<Output = Result<V>>,
+    ) -> Result<Arc<Entry<V>>> {
+        let found: Option<Vec<u8>> = match self.kv.run(&redis::Cmd::get(key)).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, key, "the shared cache could not be read");
+                None
+            }
+        };
+        if let Some(json) = found
+            && let Ok(value) = serde_json::from_slice(&json)
+        {
+            return Ok(Arc::new(Entry {
+                value,
+                json: json.into(),
+            }));
+        }
+        let entry = Entry::new(load.await?)?;
+        let seconds = random::jitter(SHARED_SECONDS);
+        if let Err(error) = self
+            .kv
+            .run::<()>(&redis::Cmd::set_ex(key, &entry.json[..], seconds))
+            .await
+        {
+            tracing::debug!(%error, key, "the shared cache could not be filled");
+        }
+        Ok(entry)
+    }
+
+    /// Limits how many readers go to the database at once while there is no cache.
+    async fn uncached<V>(&self, load: impl Future<Output = Result<V>>) -> Result<V> {
+        let permit = tokio::time::timeout(Duration::from_secs(2), self.uncached.acquire()).await;
+        match permit {
+            Ok(Ok(_permit)) => load.await,
+            _ => Err(ApiError::unavailable(
+                "busy",
+                "too many readers while the cache is unavailable",
+            )),
+        }
+    }
+}

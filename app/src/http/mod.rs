@@ -1,0 +1,83 @@
+//! The web server: all routes in one place, what surrounds every request, and the accept loop.
+
+pub mod extract;
+mod layers;
+mod server;
+
+pub use server::serve;
+
+use crate::config::Role;
+use crate::error::ApiError;
+use crate::state::AppState;
+use crate::{accounts, events, health, sales};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The largest request body that is read, in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// What the OpenAPI document says about the whole service.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Ticketing", description = "Sells tickets, never one too many."),
+    modifiers(&Security),
+    components(schemas(crate::error::Problem))
+)]
+struct ApiDoc;
+
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+fn api(role: Role) -> OpenApiRouter<AppState> {
+    let mut router = OpenApiRouter::with_openapi(ApiDoc::openapi()).merge(health::routes());
+    if role.includes(Role::Api) {
+        router = router
+            .merge(accounts::routes())
+            .merge(events::routes())
+            .merge(sales::routes());
+    }
+    router
+}
+
+/// The OpenAPI document of the whole service.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    api(Role::All).into_openapi()
+}
+
+/// Everything that this process serves, by its role.
+pub fn router(state: AppState) -> Router {
+    let (router, _) = api(state.role).split_for_parts();
+    router
+        .fallback(|| async { ApiError::not_found("page") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take this method",
+            )
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(|_| {
+            axum::response::IntoResponse::into_response(ApiError::internal("a handler panicked"))
+        }))
+        .layer(from_fn_with_state(state.clone(), layers::surround))
+        .with_state(state)
+}

@@ -1,0 +1,64 @@
+//! The accept loop: HTTP/1.1 with time limits against slow clients, and a graceful end.
+
+use crate::state::AppState;
+use anyhow::Context;
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+/// How long a client may take to send a request's head.
+const HEADER_TIME: Duration = Duration::from_secs(15);
+
+/// Serves until `state.shutdown` is cancelled, then lets running requests end.
+pub async fn serve(listener: TcpListener, router: Router, state: &AppState) -> anyhow::Result<()> {
+    let graceful = GracefulShutdown::new();
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME);
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = state.shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                // Out of file descriptors, or the peer is gone already: neither is a reason to stop.
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+        };
+        stream.set_nodelay(true).context("TCP_NODELAY")?;
+        let service = TowerToHyperService::new(router.clone().map_request(
+            move |mut request: hyper::Request<_>| {
+                request
+                    .extensions_mut()
+                    .insert(ConnectInfo::<SocketAddr>(peer));
+                request
+            },
+        ));
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    let limit = Duration::from_secs(state.limits.drain_seconds);
+    tracing::info!("draining");
+    if tokio::time::timeout(limit, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(?limit, "some requests did not end in time");
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Redis behind a breaker: when it is gone, every call fails at once instead of waiting, and callers take the
+//! database's path.
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{FromRedisValue, RedisError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Why Redis gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum KvError {
+    /// Known to be unreachable: nothing was sent.
+    #[error("redis is unavailable")]
+    Unavailable,
+    /// Sent, and failed.
+    #[error("redis: {0}")]
+    Redis(#[from] RedisError),
+}
+
+/// A shared, multiplexed connection to Redis. Cheap to clone.
+#[derive(Clone)]
+pub struct Kv {
+    connection: ConnectionManager,
+    client: redis::Client,
+    up: Arc<AtomicBool>,
+}
+
+impl Kv {
+    /// Prepares a connection that is made on first use. Call [`Kv::watch`] to keep the breaker up to date.
+    pub fn new(url: &str) -> anyhow::Result<Self> {
+        use anyhow::Context;
+        let client = redis::Client::open(url).context(
+            "the Redis address is not of the form redis://host:6379 or rediss://host:6379",
+        )?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Duration::from_millis(500)))
+            .set_response_timeout(Some(Duration::from_millis(500)))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(50));
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
+            client,
+            up: Arc::new(AtomicBool::new(true)),
+        })
+    }
+
+    /// Whether the last contact succeeded.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// A client for connections of their own, such as subscriptions.
+    pub fn client(&self) -> &redis::Client {
+        &self.client
+    }
+
+    /// Runs one command.
+    pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, KvError> {
+        self.guard(command.query_async(&mut self.connection.clone()))
+            .await
+    }
+
+    /// Runs several commands in one round trip.
+    pub async fn pipe<T: FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T, KvError> {
+        self.guard(pipeline.query_async(&mut self.connection.clone()))
+            .await
+    }
+
+    /// Runs a script, loading it where it is not known yet.
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        call: &redis::ScriptInvocation<'_>,
+    ) -> Result<T, KvError> {
+        let mut connection = self.connection.clone();
+        self.guard(call.invoke_async(&mut connection)).await
+    }
+
+    async fn guard<T>(
+        &self,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, KvError> {
+        if !self.is_up() {
+            return Err(KvError::Unavailable);
+        }
+        call.await.map_err(|error| {
+            if is_outage(&error) && self.up.swap(false, Ordering::Relaxed) {
+                tracing::warn!(%error, "redis is unavailable, going on without it");
+            }
+            KvError::Redis(error)
+        })
+    }
+
+    /// Contacts Redis now and sets the breaker accordingly.
+    pub async fn probe(&self) -> bool {
+        let ping = redis::cmd("PING");
+        let answer: Result<String, RedisError> =
+            ping.query_async(&mut self.connection.clone()).await;
+        let up = match &answer {
+            Ok(_) => true,
+            Err(error) => !is_outage(error),
+        };
+        if up != self.up.swap(up, Ordering::Relaxed) {
+            match answer {
+                Err(error) if !up => {
+                    tracing::warn!(%error, "redis is unavailable, going on without it")
+                }
+                _ => tracing::info!("redis is available again"),
+            }
+        }
+        up
+    }
+
+    /// Probes until the task is dropped: often while Redis is gone, so that it is used again soon.
+    pub async fn watch(self) {
+        loop {
+            let pause = if self.probe().await { 500 } else { 200 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+fn is_outage(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_connection_refusal()
+        || error.is_unrecoverable_error()
+        || matches!(
+            error.code(),
+            Some("LOADING" | "READONLY" | "MASTERDOWN" | "NOAUTH" | "OOM")
+        )
+}

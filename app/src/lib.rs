@@ -1,0 +1,20 @@
+//! A ticketing service that cannot oversell.
+//!
+//! MySQL is the truth, Redis the fast path, and neither is trusted alone: whatever Redis says, a sale happens in
+//! one short transaction that the database's own constraints guard.
+
+pub mod accounts;
+pub mod commands;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod events;
+pub mod health;
+pub mod http;
+pub mod kv;
+pub mod local;
+pub mod outbox;
+pub mod random;
+pub mod sales;
+pub mod state;
+pub mod wallet;

@@ -1,0 +1,38 @@
+//! The transactional outbox: what happened is written down in the transaction in which it happens.
+
+use crate::sales::ReservationView;
+use serde_json::{Value, json};
+use sqlx::{MySqlConnection, QueryBuilder};
+
+/// What messages tell about a reservation.
+pub fn reservation_payload(view: &ReservationView) -> Value {
+    json!({
+        "reservationId": view.reservation_id,
+        "eventId": view.event_id,
+        "userId": view.user_id,
+        "quantity": view.quantity,
+        "amount": view.amount,
+        "seats": view.tickets.iter().filter_map(|ticket| ticket.seat_id.as_deref()).collect::<Vec<_>>(),
+    })
+}
+
+/// Writes one row per payload.
+pub async fn write(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    kind: &str,
+    payloads: impl Iterator<Item = Value>,
+) -> Result<(), sqlx::Error> {
+    let payloads: Vec<String> = payloads.map(|payload| payload.to_string()).collect();
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload) ")
+        .push_values(payloads, |mut row, payload| {
+            row.push_bind(kind).push_bind(event_id).push_bind(payload);
+        })
+        .build()
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Giving tickets back.
+
+use super::Sales;
+use super::read;
+use crate::accounts::tokens::Caller;
+use crate::db;
+use crate::error::{ApiError, Result};
+use sqlx::MySqlConnection;
+use std::time::Duration;
+
+struct Cancelled {
+    event_id: u64,
+    seats: Vec<String>,
+}
+
+impl Sales {
+    /// Cancels a reservation and refunds it. 404 when there is none that is active.
+    pub async fn cancel(&self, caller: &Caller, id: u64, reason: &str) -> Result<()> {
+        for attempt in 1.. {
+            let error = match self.cancel_once(caller, id, reason).await {
+                Ok(Ok(cancelled)) => {
+                    self.events.versions().bump(cancelled.event_id).await;
+                    if let Err(error) = self.holds.mark(cancelled.event_id, &cancelled.seats).await
+                    {
+                        // The worker does it when it reads the outbox.
+                        tracing::debug!(%error, "freed seats could not be marked");
+                    }
+                    return Ok(());
+                }
+                Ok(Err(refused)) => return Err(refused),
+                Err(error) => error,
+            };
+            if !db::is_contention(&error) || attempt >= 5 {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
+        }
+        Err(ApiError::internal("unreachable"))
+    }
+
+    async fn cancel_once(
+        &self,
+        caller: &Caller,
+        id: u64,
+        reason: &str,
+    ) -> Result<Result<Cancelled>, sqlx::Error> {
+        let mut tx = self.db.begin().await?;
+        let Some(found) = read::by_id(&mut tx, id).await? else {
+            return Ok(Err(ApiError::not_found("reservation")));
+        };
+        if let Err(refused) = caller.require_self(&found.user_id) {
+            return Ok(Err(refused));
+        }
+        // The event first, as in a sale: two transactions never wait for each other.
+        let over: Option<bool> = sqlx::query_scalar(
+            "SELECT event_date < UTC_TIMESTAMP(3) FROM events WHERE id = ? FOR UPDATE",
+        )
+        .bind(found.event_id)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let view = read::by_id(&mut tx, id).await?;
+        let Some(view) = view.filter(|view| view.status == "CONFIRMED") else {
+            return Ok(Err(ApiError::not_found("active reservation")));
+        };
+        if over != Some(false) {
+            return Ok(Err(ApiError::conflict(
+                "event_over",
+                "the event has taken place",
+            )));
+        }
+        if view.tickets.iter().any(|ticket| ticket.status == "USED") {
+            return Ok(Err(ApiError::conflict(
+                "already_used",
+                "a ticket of this reservation has been used",
+            )));
+        }
+        if !close(&mut tx, id, "CONFIRMED", "CANCELLED", reason).await? {
+            return Ok(Err(ApiError::not_found("active reservation")));
+        }
+        if view.payment_method == "WALLET" && view.amount > 0 {
+            self.payments
+                .refund(&mut tx, &view.user_id, view.amount, id)
+                .await?;
+        }
+        restore(&mut tx, view.event_id, view.quantity).await?;
+        let payload = crate::outbox::reservation_payload(&view);
+        crate::outbox::write(
+            &mut tx,
+            view.event_id,
+            "reservation.cancelled",
+            std::iter::once(payload),
+        )
+        .await?;
+        tx.commit().await?;
+        let seats = view
+            .tickets
+            .into_iter()
+            .filter_map(|ticket| ticket.seat_id)
+            .collect();
+        Ok(Ok(Cancelled {
+            event_id: view.event_id,
+            seats,
+        }))
+    }
+}
+
+/// Moves a reservation and its tickets from one status to a final one. False when it was not in `from`: who comes
+/// second restores nothing.
+pub async fn close(
+    connection: &mut MySqlConnection,
+    id: u64,
+    from: &str,
+    to: &str,
+    reason: &str,
+) -> Result<bool, sqlx::Error> {
+    let closed = sqlx::query(
+        "UPDATE reservations SET status = ?, closed_at = UTC_TIMESTAMP(3), close_reason = ? WHERE id = ? AND status = ?",
+    )
+    .bind(to)
+    .bind(reason)
+    .bind(id)
+    .bind(from)
+    .execute(&mut *connection)
+    .await?;
+    if closed.rows_affected() != 1 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "UPDATE tickets SET status = 'CANCELLED' WHERE reservation_id = ? AND status = 'ACTIVE'",
+    )
+    .bind(id)
+    .execute(connection)
+    .await?;
+    Ok(true)
+}
+
+/// Puts tickets back on sale.
+async fn restore(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    quantity: u32,
+) -> Result<(), sqlx::Error> {
+    let updated = sqlx::query(
+        "UPDATE events SET available_seats = available_seats + ? WHERE id = ? AND available_seats + ? <= total_seats",
+    )
+    .bind(quantity)
+    .bind(event_id)
+    .bind(quantity)
+    .execute(connection)
+    .await?;
+    match updated.rows_affected() {
+        1 => Ok(()),
+        _ => Err(sqlx::Error::RowNotFound),
+    }
+}

@@ -1,0 +1,401 @@
+//! The API of reservations.
+
+use super::{HoldRef, Order, PaymentMethod, ReservationView, idempotency_key, read};
+use crate::accounts::Role;
+use crate::accounts::tokens::{Caller, Purpose, TokenError};
+use crate::error::{ApiError, Problem, Result};
+use crate::http::extract::{Json, Path, Query};
+use crate::random;
+use crate::sales::holds::Hold;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(reserve))
+        .routes(routes!(confirm))
+        .routes(routes!(detail, cancel))
+        .routes(routes!(of_user))
+        .routes(routes!(qr))
+        .routes(routes!(ticket_key))
+}
+
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NewReservation {
+    event_id: u64,
+    /// Who gets the tickets: the caller, or anybody when an ADMIN sells
+    #[schema(min_length = 1, max_length = 64)]
+    user_id: String,
+    /// Tickets, 1 to the event's `maxPerOrder`. With `seatIds` it may be left out.
+    #[schema(minimum = 1)]
+    quantity: Option<i64>,
+    /// Seats, for events that have them
+    #[schema(max_items = 100)]
+    #[serde(default)]
+    seat_ids: Vec<String>,
+    /// Needed when there is something to pay and it is not the wallet that pays
+    payment_method: Option<PaymentMethod>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Confirmation {
+    hold_token: String,
+    payment_method: Option<PaymentMethod>,
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default)]
+#[into_params(parameter_in = Query)]
+struct UserPage {
+    /// Only reservations with a lower identifier: the last one of the page before
+    before: Option<u64>,
+    /// Reservations per page, 1 to 100
+    #[param(minimum = 1, maximum = 100)]
+    size: Option<u32>,
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct CancelQuery {
+    /// Why, up to 200 characters
+    #[param(max_length = 200)]
+    reason: String,
+}
+
+/// The key with which tickets are signed
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TicketKey {
+    /// `Ed25519`
+    algorithm: &'static str,
+    /// In hexadecimal
+    public_key: String,
+}
+
+/// A quantity, with the seats when there are some. What the event allows is checked in the sale.
+pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
+    let distinct: std::collections::HashSet<&String> = seats.iter().collect();
+    if seats.len() > 100 || distinct.len() != seats.len() {
+        return Err(ApiError::invalid(
+            "bad_seat",
+            "seatIds must be at most 100, each once",
+        ));
+    }
+    match (quantity, seats.len()) {
+        (None, 0) => Err(ApiError::invalid("bad_quantity", "quantity is missing")),
+        (None, seats) => Ok(seats as u32),
+        (Some(quantity), seats) => u32::try_from(quantity)
+            .ok()
+            .filter(|quantity| {
+                (1..=1000).contains(quantity) && (seats == 0 || seats == *quantity as usize)
+            })
+            .ok_or_else(|| {
+                ApiError::invalid(
+                    "bad_quantity",
+                    "quantity must be at least 1, and as many as seatIds",
+                )
+            }),
+    }
+}
+
+pub(super) fn check_user_id(user_id: &str) -> Result<()> {
+    let ok = (1..=64).contains(&user_id.chars().count())
+        && !user_id.contains(|c: char| c.is_control() || c.is_whitespace());
+    if !ok {
+        return Err(ApiError::invalid(
+            "bad_user_id",
+            "userId must be 1 to 64 characters without spaces",
+        ));
+    }
+    Ok(())
+}
+
+fn request_hash(parts: &impl Serialize) -> Result<[u8; 32]> {
+    let text = serde_json::to_vec(parts).map_err(ApiError::internal)?;
+    Ok(Sha256::digest(text).into())
+}
+
+/// Reserve
+///
+/// With an `Idempotency-Key` header a repeated request gives the same reservation instead of a second one.
+#[utoipa::path(post, path = "/api/reservations", tag = "reservations", request_body = NewReservation,
+    params(("Idempotency-Key" = Option<String>, Header)), security(("bearer" = [])), responses(
+    (status = 201, description = "reserved", body = ReservationView),
+    (status = 400, description = "`bad_idempotency_key`, `invalid_body`", body = Problem),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 402, description = "`insufficient_balance`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 404, description = "no such event", body = Problem),
+    (status = 409, description = "`sold_out`: too few are left; `seat_taken`, `user_limit`, `sale_not_open`, \
+        `event_over`, `event_cancelled`", body = Problem),
+    (status = 422, description = "`bad_quantity`, `bad_seat`, `bad_user_id`, `idempotency_key_reused`", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`", body = Problem)))]
+async fn reserve(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(body): Json<NewReservation>,
+) -> Result<(StatusCode, axum::Json<ReservationView>)> {
+    check_user_id(&body.user_id)?;
+    caller.require_self(&body.user_id)?;
+    let quantity = quantity(body.quantity, &body.seat_ids)?;
+    let key = idempotency_key(&headers)?;
+    let mut order = Order {
+        client_key: key.is_some(),
+        idempotency_key: key.unwrap_or_else(|| format!("s:{}", random::code(26))),
+        request_hash: request_hash(&body)?,
+        user_id: body.user_id,
+        quantity,
+        seats: body.seat_ids,
+        payment: payment(&caller, body.payment_method)?,
+        box_office: caller.role == Role::Admin,
+        hold: None,
+    };
+    let mut taken = None;
+    if !order.seats.is_empty() && !order.client_key {
+        // Held for the moment of the sale, so that nobody's hold is overridden.
+        let hold = state
+            .sales
+            .holds
+            .take(
+                body.event_id,
+                &order.user_id,
+                quantity,
+                order.seats.clone(),
+                0,
+            )
+            .await?;
+        order.hold = Some(HoldRef {
+            id: hold.hold.clone(),
+            fence: hold.fence,
+        });
+        taken = Some(hold);
+    }
+    let outcome = state.sales.sell(body.event_id, order).await;
+    if let (Some(hold), Err(_)) = (&taken, &outcome)
+        && let Err(error) = state.sales.holds.release(hold).await
+    {
+        tracing::debug!(%error, "a hold is left to expire");
+    }
+    Ok((StatusCode::CREATED, axum::Json(outcome?)))
+}
+
+fn payment(caller: &Caller, method: Option<PaymentMethod>) -> Result<Option<PaymentMethod>> {
+    match method {
+        Some(PaymentMethod::OnSite) => caller.require_admin().map(|()| method),
+        _ => Ok(method),
+    }
+}
+
+/// The hold in a token, if it is the caller's.
+pub(super) fn hold_of(state: &AppState, caller: &Caller, token: &str) -> Result<Hold> {
+    let hold: Hold = state
+        .tokens
+        .verify(Purpose::Hold, token)
+        .map_err(|error| match error {
+            TokenError::Expired => {
+                ApiError::conflict("hold_expired", "the hold has ended; hold again")
+            }
+            TokenError::Invalid => ApiError::invalid("bad_hold_token", "this is no hold token"),
+        })?;
+    caller.require_self(&hold.user)?;
+    Ok(hold)
+}
+
+/// Turn a hold into a reservation
+///
+/// Repeating it gives the same reservation.
+#[utoipa::path(post, path = "/api/reservations/confirm", tag = "reservations", request_body = Confirmation,
+    security(("bearer" = [])), responses(
+    (status = 201, description = "reserved", body = ReservationView),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 402, description = "`insufficient_balance`: the hold stays", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 409, description = "`hold_expired`, `seat_taken`, `sold_out`, `user_limit`", body = Problem),
+    (status = 422, description = "`bad_hold_token`", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`", body = Problem)))]
+async fn confirm(
+    State(state): State<AppState>,
+    caller: Caller,
+    Json(body): Json<Confirmation>,
+) -> Result<(StatusCode, axum::Json<ReservationView>)> {
+    let mut hold = hold_of(&state, &caller, &body.hold_token)?;
+    let key = format!("h:{}", hold.hold);
+    if let Some(view) = confirmed_before(&state, &hold.user, &key).await? {
+        return Ok((StatusCode::CREATED, axum::Json(view)));
+    }
+    let event = state.events.existing(hold.event).await?;
+    state
+        .sales
+        .holds
+        .claim(&mut hold, event.available_seats)
+        .await?;
+    let order = Order {
+        client_key: true,
+        idempotency_key: key,
+        request_hash: request_hash(&hold.hold)?,
+        user_id: hold.user,
+        quantity: hold.quantity,
+        seats: hold.seats.clone(),
+        payment: payment(&caller, body.payment_method)?,
+        box_office: caller.role == Role::Admin,
+        hold: Some(HoldRef {
+            id: hold.hold,
+            fence: hold.fence,
+        }),
+    };
+    let outcome = state.sales.sell(hold.event, order).await;
+    if matches!(&outcome, Err(error) if error.code == "seat_taken")
+        && let Err(error) = state.sales.holds.mark(hold.event, &hold.seats).await
+    {
+        tracing::debug!(%error, "seat marks could not be mended");
+    }
+    Ok((StatusCode::CREATED, axum::Json(outcome?)))
+}
+
+async fn confirmed_before(
+    state: &AppState,
+    user_id: &str,
+    key: &str,
+) -> Result<Option<ReservationView>> {
+    let mut connection = state.db.acquire().await?;
+    let id: Option<u64> =
+        sqlx::query_scalar("SELECT id FROM reservations WHERE user_id = ? AND idempotency_key = ?")
+            .bind(user_id)
+            .bind(key)
+            .fetch_optional(&mut *connection)
+            .await?;
+    match id {
+        Some(id) => Ok(read::by_id(&mut connection, id).await?),
+        None => Ok(None),
+    }
+}
+
+async fn own(state: &AppState, caller: &Caller, id: u64) -> Result<ReservationView> {
+    let mut connection = state.db.acquire().await?;
+    let view = read::by_id(&mut connection, id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("reservation"))?;
+    caller.require_self(&view.user_id)?;
+    Ok(view)
+}
+
+/// A reservation
+#[utoipa::path(get, path = "/api/reservations/{id}", tag = "reservations", params(("id" = u64, Path)),
+    security(("bearer" = [])), responses(
+    (status = 200, description = "the reservation", body = ReservationView),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 404, description = "`not_found`", body = Problem)))]
+async fn detail(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<u64>,
+) -> Result<axum::Json<ReservationView>> {
+    Ok(axum::Json(own(&state, &caller, id).await?))
+}
+
+/// Cancel a reservation and get the money back
+#[utoipa::path(delete, path = "/api/reservations/{id}", tag = "reservations", params(("id" = u64, Path), CancelQuery),
+    security(("bearer" = [])), responses(
+    (status = 204, description = "cancelled"),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 404, description = "no such active reservation, so also the second time", body = Problem),
+    (status = 409, description = "`already_used`, `event_over`", body = Problem)))]
+async fn cancel(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<u64>,
+    Query(query): Query<CancelQuery>,
+) -> Result<StatusCode> {
+    if query.reason.chars().count() > 200 {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+            "reason has more than 200 characters",
+        ));
+    }
+    state.sales.cancel(&caller, id, &query.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A user's reservations, the newest first
+#[utoipa::path(get, path = "/api/reservations/user/{userId}", tag = "reservations",
+    params(("userId" = String, Path), UserPage), security(("bearer" = [])), responses(
+    (status = 200, description = "reservations, also cancelled ones", body = [ReservationView]),
+    (status = 400, description = "`invalid_query`", body = Problem),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem)))]
+async fn of_user(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(user_id): Path<String>,
+    Query(page): Query<UserPage>,
+) -> Result<axum::Json<Vec<ReservationView>>> {
+    caller.require_self(&user_id)?;
+    let size = page.size.unwrap_or(100);
+    if !(1..=100).contains(&size) {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+            "size must be from 1 to 100",
+        ));
+    }
+    let mut connection = state.db.acquire().await?;
+    let before = page.before.unwrap_or(u64::MAX);
+    Ok(axum::Json(
+        read::by_user(&mut connection, &user_id, before, size).await?,
+    ))
+}
+
+/// A ticket's QR code
+///
+/// It holds `T1.<event>.<seat>.<code>.<signature>`; see the ticket key.
+#[utoipa::path(get, path = "/api/reservations/{id}/tickets/{code}/qr", tag = "reservations",
+    params(("id" = u64, Path), ("code" = String, Path)), security(("bearer" = [])), responses(
+    (status = 200, description = "the code as an image", body = String, content_type = "image/svg+xml"),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 404, description = "no such ticket, or it is cancelled", body = Problem)))]
+async fn qr(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path((id, code)): Path<(u64, String)>,
+) -> Result<Response> {
+    use fast_qr::convert::{Builder, Shape, svg::SvgBuilder};
+    let view = own(&state, &caller, id).await?;
+    let ticket = view
+        .tickets
+        .iter()
+        .find(|ticket| ticket.code == code && ticket.status != "CANCELLED")
+        .ok_or_else(|| ApiError::not_found("active ticket"))?;
+    let text = state
+        .signer
+        .sign(view.event_id, ticket.seat_id.as_deref(), &ticket.code);
+    let code = fast_qr::QRBuilder::new(text)
+        .build()
+        .map_err(|error| ApiError::internal(format!("{error:?}")))?;
+    let svg = SvgBuilder::default().shape(Shape::Square).to_str(&code);
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
+}
+
+/// The public key that verifies tickets without a network
+#[utoipa::path(get, path = "/api/tickets/key", tag = "reservations",
+    responses((status = 200, description = "the key", body = TicketKey)))]
+async fn ticket_key(State(state): State<AppState>) -> axum::Json<TicketKey> {
+    axum::Json(TicketKey {
+        algorithm: "Ed25519",
+        public_key: state.signer.public_key(),
+    })
+}

@@ -1,0 +1,334 @@
+//! Holds: for some minutes, others keep away from what somebody is about to buy. One Lua script, all seats or none.
+
+use super::tickets;
+use crate::config::LimitArgs;
+use crate::error::{ApiError, Result};
+use crate::events::versions::Versions;
+use crate::kv::{Kv, KvError};
+use crate::random;
+use redis::Script;
+use serde::{Deserialize, Serialize};
+use sqlx::{MySqlPool, QueryBuilder};
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use time::OffsetDateTime;
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("holds.lua")));
+
+/// How long a hold lasts at least once its confirmation has begun: longer than any sale takes.
+const CLAIM_MILLISECONDS: u32 = 20_000;
+
+/// What a hold token says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hold {
+    /// Identifier in Redis
+    pub hold: String,
+    /// For which event
+    pub event: u64,
+    /// Whose
+    pub user: String,
+    /// Tickets
+    pub quantity: u32,
+    /// Seats; none for general admission
+    pub seats: Vec<String>,
+    /// Grows with every hold of the event
+    pub fence: u64,
+    /// Unix milliseconds at which it ends
+    pub ends: i64,
+    /// False when Redis was unavailable: nobody is kept away
+    pub exclusive: bool,
+}
+
+/// The reply of the script: what happened, a text, a number.
+type Reply = (String, String, i64);
+
+/// Holds in Redis. Cheap to clone.
+#[derive(Clone)]
+pub struct Holds {
+    db: MySqlPool,
+    kv: Kv,
+    versions: Versions,
+    milliseconds: u32,
+    limit: u32,
+}
+
+fn now_ms() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
+}
+
+impl Holds {
+    /// `limits` says how long and how many.
+    pub fn new(db: MySqlPool, kv: Kv, versions: Versions, limits: &LimitArgs) -> Self {
+        Self {
+            db,
+            kv,
+            versions,
+            milliseconds: limits.hold_seconds * 1000,
+            limit: limits.hold_limit,
+        }
+    }
+
+    fn call(event: u64, command: &str) -> redis::ScriptInvocation<'static> {
+        let mut call = SCRIPT.prepare_invoke();
+        for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
+            call.key(format!("hold:{{{event}}}:{part}"));
+        }
+        call.key(crate::events::versions::key(event)).arg(command);
+        call
+    }
+
+    /// Holds tickets or seats, all or none. `available` is how many general-admission tickets are unsold.
+    pub async fn take(
+        &self,
+        event: u64,
+        user: &str,
+        quantity: u32,
+        seats: Vec<String>,
+        available: u32,
+    ) -> Result<Hold> {
+        if quantity > self.limit {
+            return Err(ApiError::invalid(
+                "bad_quantity",
+                format!("at most {} tickets can be held", self.limit),
+            ));
+        }
+        let mut hold = Hold {
+            hold: random::code(16),
+            event,
+            user: user.to_owned(),
+            quantity,
+            seats,
+            fence: 0,
+            ends: now_ms() + i64::from(self.milliseconds),
+            exclusive: true,
+        };
+        match self.take_as(&mut hold, available, self.milliseconds).await {
+            Ok(()) => Ok(hold),
+            Err(HoldError::Refused(error)) => Err(error),
+            Err(HoldError::Kv(error)) => {
+                tracing::debug!(%error, "held without redis");
+                if let Some(seat) = self
+                    .sold_among(event, &hold.seats)
+                    .await?
+                    .into_iter()
+                    .next()
+                {
+                    return Err(seat_taken(&seat));
+                }
+                // As in the script: not below what was given before.
+                hold.fence = u64::try_from(now_ms()).unwrap_or(0) * 1000;
+                hold.exclusive = false;
+                Ok(hold)
+            }
+        }
+    }
+
+    async fn take_as(
+        &self,
+        hold: &mut Hold,
+        available: u32,
+        milliseconds: u32,
+    ) -> Result<(), HoldError> {
+        let available = if hold.seats.is_empty() {
+            i64::from(available)
+        } else {
+            -1
+        };
+        for _ in 0..5 {
+            let mut call = Self::call(hold.event, "hold");
+            call.arg(&hold.hold)
+                .arg(&hold.user)
+                .arg(hold.quantity)
+                .arg(milliseconds)
+                .arg(self.limit)
+                .arg(available)
+                .arg(&hold.seats);
+            let (outcome, text, ends): Reply = self.kv.script(&call).await?;
+            let refused = match outcome.as_str() {
+                "ok" => {
+                    hold.fence = text.parse().map_err(ApiError::internal)?;
+                    hold.ends = ends;
+                    return Ok(());
+                }
+                "cold" => {
+                    self.mark_all(hold.event).await?;
+                    continue;
+                }
+                "taken" => seat_taken(&text),
+                "limit" => ApiError::conflict(
+                    "hold_limit",
+                    format!(
+                        "one user can hold {} tickets for an event, and holds {text}",
+                        self.limit
+                    ),
+                ),
+                _ => ApiError::conflict("sold_out", "too few tickets are left at the moment"),
+            };
+            return Err(refused.into());
+        }
+        Err(ApiError::unavailable("busy", "the seats change too fast at the moment").into())
+    }
+
+    /// Keeps a hold from expiring while it is confirmed. Without Redis the signed token alone counts, and the
+    /// database decides. A hold that Redis has forgotten is taken again if nobody else has what it held.
+    pub async fn claim(&self, hold: &mut Hold, available: u32) -> Result<()> {
+        if now_ms() > hold.ends {
+            return Err(ApiError::conflict(
+                "hold_expired",
+                "the hold has ended; hold again",
+            ));
+        }
+        let mut call = Self::call(hold.event, "claim");
+        call.arg(&hold.hold).arg(CLAIM_MILLISECONDS);
+        let reply: Result<Reply, KvError> = self.kv.script(&call).await;
+        match reply {
+            Ok((outcome, ..)) if outcome == "ok" => Ok(()),
+            Ok(_) => match self.take_as(hold, available, CLAIM_MILLISECONDS).await {
+                Ok(()) => Ok(()),
+                Err(HoldError::Refused(_)) => Err(ApiError::conflict(
+                    "hold_expired",
+                    "the hold was lost; hold again",
+                )),
+                Err(HoldError::Kv(error)) => {
+                    tracing::debug!(%error, "confirming without redis");
+                    Ok(())
+                }
+            },
+            Err(error) => {
+                tracing::debug!(%error, "confirming without redis");
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a hold before its time. False when there was none.
+    pub async fn release(&self, hold: &Hold) -> Result<bool, KvError> {
+        let mut call = Self::call(hold.event, "release");
+        let (outcome, ..): Reply = self.kv.script(call.arg(&hold.hold).arg(&hold.user)).await?;
+        Ok(outcome == "ok")
+    }
+
+    /// After the commit: the hold's seats are sold.
+    pub async fn finish(&self, event: u64, id: &str, seats: &[&str]) -> Result<(), KvError> {
+        let mut call = Self::call(event, "finish");
+        self.kv.script::<Reply>(call.arg(id).arg(seats)).await?;
+        Ok(())
+    }
+
+    /// Tickets of an event that are held at the moment. Without Redis nothing is.
+    pub async fn held(&self, event: u64) -> u32 {
+        match self.kv.script::<Reply>(&Self::call(event, "held")).await {
+            Ok((_, _, held)) => u32::try_from(held).unwrap_or(0),
+            Err(error) => {
+                tracing::debug!(%error, "selling without redis");
+                0
+            }
+        }
+    }
+
+    /// Marks all sold seats of an event: when it is first used, and after Redis has forgotten them.
+    async fn mark_all(&self, event: u64) -> Result<(), HoldError> {
+        let Some(version) = self.versions.current(event).await else {
+            return Err(KvError::Unavailable.into());
+        };
+        let sold = tickets::taken_seats(&self.db, event)
+            .await
+            .map_err(ApiError::from)?;
+        let mut call = Self::call(event, "mark");
+        call.arg(version.to_string()).arg("all");
+        for seat in &sold {
+            call.arg(seat).arg("sold");
+        }
+        // When it is stale by now, the next attempt to hold finds it cold again.
+        self.kv.script::<Reply>(&call).await?;
+        Ok(())
+    }
+
+    /// Those of `seats` that the database says are sold.
+    async fn sold_among(&self, event: u64, seats: &[String]) -> Result<HashSet<String>> {
+        if seats.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mut sql = QueryBuilder::new("SELECT active_seat FROM tickets WHERE event_id = ");
+        sql.push_bind(event).push(" AND active_seat IN (");
+        let mut list = sql.separated(", ");
+        for seat in seats {
+            list.push_bind(seat);
+        }
+        list.push_unseparated(")");
+        let sold: Vec<String> = sql.build_query_scalar().fetch_all(&self.db).await?;
+        Ok(sold.into_iter().collect())
+    }
+
+    /// Makes the marks of some seats agree with the database. Safe at any time, by anybody, any number of times.
+    pub async fn mark(&self, event: u64, seats: &[String]) -> Result<()> {
+        if seats.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..20 {
+            let Some(version) = self.versions.current(event).await else {
+                return Err(KvError::Unavailable.into());
+            };
+            let sold = self.sold_among(event, seats).await?;
+            let mut call = Self::call(event, "mark");
+            call.arg(version.to_string()).arg("some");
+            for seat in seats {
+                call.arg(seat)
+                    .arg(if sold.contains(seat) { "sold" } else { "free" });
+            }
+            let (outcome, ..): Reply = self.kv.script(&call).await?;
+            if outcome == "ok" {
+                return Ok(());
+            }
+        }
+        Err(ApiError::unavailable(
+            "busy",
+            "the event changes too fast at the moment",
+        ))
+    }
+
+    /// What Redis knows of the seats of an event: seat and whether it is sold (else held). None without Redis.
+    pub async fn seat_marks(&self, event: u64) -> Option<Vec<(String, bool)>> {
+        for _ in 0..3 {
+            let mut pipeline = redis::pipe();
+            pipeline
+                .exists(format!("hold:{{{event}}}:ready"))
+                .hgetall(format!("hold:{{{event}}}:seats"));
+            // Holds that have ended are dropped by the next script; ask for that first.
+            self.held(event).await;
+            let (ready, marks): (bool, Vec<(String, String)>) =
+                self.kv.pipe(&pipeline).await.ok()?;
+            if ready {
+                return Some(
+                    marks
+                        .into_iter()
+                        .map(|(seat, owner)| (seat, owner == "sold"))
+                        .collect(),
+                );
+            }
+            self.mark_all(event).await.ok()?;
+        }
+        None
+    }
+}
+
+fn seat_taken(seat: &str) -> ApiError {
+    ApiError::conflict("seat_taken", format!("seat {seat} is taken"))
+}
+
+enum HoldError {
+    Refused(ApiError),
+    Kv(KvError),
+}
+
+impl From<ApiError> for HoldError {
+    fn from(error: ApiError) -> Self {
+        HoldError::Refused(error)
+    }
+}
+
+impl From<KvError> for HoldError {
+    fn from(error: KvError) -> Self {
+        HoldError::Kv(error)
+    }
+}

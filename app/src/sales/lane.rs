@@ -1,0 +1,233 @@
+//! Group commit: orders for one event wait in its lane while the previous transaction commits, and then share the
+//! next. Under load the row lock, the round trips and the log's flush are paid once for many sales; without load an
+//! order goes straight through.
+
+use super::holds::Holds;
+use super::sell::{self, Outcome};
+use super::{Order, ReservationView};
+use crate::db;
+use crate::error::{ApiError, Result};
+use crate::events::versions::Versions;
+use crate::wallet::PaymentProvider;
+use sqlx::MySqlPool;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Orders in one transaction, at most.
+const BATCH: usize = 128;
+/// Orders that may wait for one event; more than that could not be served within a request's time.
+const WAITING: usize = 20_000;
+/// Attempts of one transaction.
+const ATTEMPTS: u32 = 6;
+
+struct Job {
+    order: Order,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// A lane per event in use. Cheap to clone.
+#[derive(Clone)]
+pub struct Lanes(Arc<Inner>);
+
+struct Inner {
+    db: MySqlPool,
+    versions: Versions,
+    holds: Holds,
+    payments: Arc<dyn PaymentProvider>,
+    /// What waits, by event. An event has an entry as long as a task works for it.
+    queues: Mutex<HashMap<u64, VecDeque<Job>>>,
+}
+
+impl Lanes {
+    /// No lane is open yet.
+    pub fn new(
+        db: MySqlPool,
+        versions: Versions,
+        holds: Holds,
+        payments: Arc<dyn PaymentProvider>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            db,
+            versions,
+            holds,
+            payments,
+            queues: Mutex::default(),
+        }))
+    }
+
+    /// Puts an order into its event's lane and waits for the outcome.
+    pub async fn submit(&self, event_id: u64, order: Order) -> Result<ReservationView> {
+        let (answer, outcome) = oneshot::channel();
+        let job = Job { order, answer };
+        let opened = {
+            let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            match queues.get_mut(&event_id) {
+                Some(queue) if queue.len() >= WAITING => {
+                    return Err(ApiError::unavailable(
+                        "busy",
+                        "too many are buying tickets for this event right now",
+                    ));
+                }
+                Some(queue) => {
+                    queue.push_back(job);
+                    false
+                }
+                None => {
+                    queues.insert(event_id, VecDeque::from([job]));
+                    true
+                }
+            }
+        };
+        if opened {
+            tokio::spawn(self.clone().work(event_id));
+        }
+        outcome
+            .await
+            .map_err(|_| ApiError::internal("a sale ended without an outcome"))?
+    }
+
+    /// Works until the lane is empty.
+    async fn work(self, event_id: u64) {
+        loop {
+            let jobs: Vec<Job> = {
+                let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(queue) = queues.get_mut(&event_id) else {
+                    return;
+                };
+                if queue.is_empty() {
+                    queues.remove(&event_id);
+                    return;
+                }
+                let end = queue.len().min(BATCH);
+                // Who has gone away while waiting buys nothing.
+                queue
+                    .drain(..end)
+                    .filter(|job| !job.answer.is_closed())
+                    .collect()
+            };
+            if !jobs.is_empty() {
+                // In a task of its own: a panic must not close the lane for those who still wait.
+                let this = self.clone();
+                if let Err(error) =
+                    tokio::spawn(async move { this.serve(event_id, jobs).await }).await
+                {
+                    tracing::error!(%error, event_id, "a batch of sales failed");
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, event_id: u64, jobs: Vec<Job>) {
+        let (orders, answers): (Vec<Order>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
+        let outcomes = self.carry_out(event_id, &orders).await;
+        self.tell(event_id, &orders, &outcomes).await;
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Who asked may have gone away; the idempotency key lets them ask again.
+            let _gone = answer.send(outcome);
+        }
+    }
+
+    /// One transaction for all orders; one for each when they cannot share one.
+    async fn carry_out(&self, event_id: u64, orders: &[Order]) -> Vec<Outcome> {
+        match self.attempt(event_id, orders).await {
+            Ok(outcomes) => outcomes,
+            Err(error) if orders.len() == 1 => vec![Err(error)],
+            Err(error) if error.code == "duplicate" => {
+                let mut outcomes = Vec::with_capacity(orders.len());
+                for order in orders {
+                    let one = std::slice::from_ref(order);
+                    outcomes.extend(
+                        self.attempt(event_id, one)
+                            .await
+                            .unwrap_or_else(|error| vec![Err(error)]),
+                    );
+                }
+                outcomes
+            }
+            Err(error) => orders.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Tries until the outcome is certain. Each attempt first looks for what an earlier one may have committed,
+    /// under the lock that the earlier one held: so a lost answer to COMMIT sells nothing twice.
+    async fn attempt(&self, event_id: u64, orders: &[Order]) -> Result<Vec<Outcome>> {
+        let mut attempt = 0;
+        let mut check_keys = false;
+        loop {
+            attempt += 1;
+            let error = match self.transaction(event_id, orders, check_keys).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => error,
+            };
+            if let Some(key) = db::duplicate_key(&error) {
+                // Another lane or instance was faster with the same seat, key or code. Reading again tells which.
+                tracing::debug!(key, event_id, "a unique key refused a batch");
+                if orders.len() > 1 || attempt >= ATTEMPTS {
+                    return Err(ApiError::conflict("duplicate", "somebody else was faster"));
+                }
+            } else if !(db::is_contention(&error) || db::is_unavailable(&error))
+                || attempt >= ATTEMPTS
+            {
+                return Err(error.into());
+            }
+            check_keys = true;
+            let longest = 20 << attempt;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(
+                longest / 2..=longest,
+            )))
+            .await;
+        }
+    }
+
+    async fn transaction(
+        &self,
+        event_id: u64,
+        orders: &[Order],
+        keys: bool,
+    ) -> Result<Vec<Outcome>, sqlx::Error> {
+        // Only who has no hold of their own must leave the held tickets alone.
+        let direct = orders.iter().any(|order| order.hold.is_none());
+        let held = if direct {
+            self.0.holds.held(event_id).await
+        } else {
+            0
+        };
+        let mut tx = self.0.db.begin().await?;
+        let payments = self.0.payments.as_ref();
+        let outcomes = sell::sell(&mut tx, payments, event_id, orders, held, keys).await?;
+        if outcomes.iter().any(Result::is_ok) {
+            tx.commit().await?;
+        } else {
+            tx.rollback().await?;
+        }
+        Ok(outcomes)
+    }
+
+    /// After the commit and before the answers: readers see the sale from now on.
+    async fn tell(&self, event_id: u64, orders: &[Order], outcomes: &[Outcome]) {
+        if outcomes.iter().all(Result::is_err) {
+            return;
+        }
+        self.0.versions.bump(event_id).await;
+        let sold = orders
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| outcome.is_ok());
+        let finish = sold
+            .filter(|(order, _)| order.hold.is_some() || !order.seats.is_empty())
+            .map(|(order, _)| {
+                let id = order.hold.as_ref().map_or("", |hold| hold.id.as_str());
+                let seats: Vec<&str> = order.seats.iter().map(String::as_str).collect();
+                async move { self.0.holds.finish(event_id, id, &seats).await }
+            });
+        for result in futures::future::join_all(finish).await {
+            if let Err(error) = result {
+                // The worker marks the seats again when it reads the outbox.
+                tracing::debug!(%error, event_id, "sold seats could not be marked");
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Sales: from a wish to a ticket, never one too many.
+//!
+//! A hold in Redis keeps others away while somebody makes up their mind; it is a courtesy. The sale itself is
+//! one transaction in the database ([`sell`]), entered through a lane per event ([`lane`]) that puts what waits
+//! into one commit.
+
+mod cancel;
+mod handlers;
+mod hold_handlers;
+pub mod holds;
+mod lane;
+mod read;
+mod record;
+mod sell;
+pub mod tickets;
+
+pub use read::{ReservationView, TicketView};
+
+use crate::config::LimitArgs;
+use crate::error::{ApiError, Result};
+use crate::events::cache::EventCache;
+use crate::kv::Kv;
+use crate::state::AppState;
+use crate::wallet::{PaymentProvider, Wallet};
+use holds::Holds;
+use lane::Lanes;
+use serde::{Deserialize, Serialize};
+use sqlx::MySqlPool;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+
+/// Routes of sales.
+pub fn routes() -> OpenApiRouter<AppState> {
+    handlers::routes().merge(hold_handlers::routes())
+}
+
+/// How a reservation is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PaymentMethod {
+    /// It costs nothing
+    None,
+    /// From the user's wallet, within the sale
+    Wallet,
+    /// At the box office (ADMIN only)
+    OnSite,
+}
+
+impl PaymentMethod {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PaymentMethod::None => "NONE",
+            PaymentMethod::Wallet => "WALLET",
+            PaymentMethod::OnSite => "ON_SITE",
+        }
+    }
+}
+
+/// What somebody wants to buy.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Who gets the tickets
+    pub user_id: String,
+    /// Tickets
+    pub quantity: u32,
+    /// Seats, as many as tickets; none for general admission
+    pub seats: Vec<String>,
+    /// The same key never buys twice
+    pub idempotency_key: String,
+    /// Whether the key came from the client (then it may have been used before)
+    pub client_key: bool,
+    /// What the key stands for
+    pub request_hash: [u8; 32],
+    /// How to pay; by default the wallet, or on site for the box office
+    pub payment: Option<PaymentMethod>,
+    /// Whether an ADMIN sells
+    pub box_office: bool,
+    /// The hold that this order confirms
+    pub hold: Option<HoldRef>,
+}
+
+/// A hold that an order confirms.
+#[derive(Clone, Debug)]
+pub struct HoldRef {
+    /// Its identifier
+    pub id: String,
+    /// Its fencing number
+    pub fence: u64,
+}
+
+/// The sale path. Cheap to clone.
+#[derive(Clone)]
+pub struct Sales {
+    /// Holds in Redis
+    pub holds: Holds,
+    lanes: Lanes,
+    db: MySqlPool,
+    events: EventCache,
+    payments: Arc<dyn PaymentProvider>,
+}
+
+impl Sales {
+    /// Puts the sale path together.
+    pub fn new(db: MySqlPool, kv: Kv, events: EventCache, limits: &LimitArgs) -> Self {
+        let payments: Arc<dyn PaymentProvider> = Arc::new(Wallet);
+        let holds = Holds::new(db.clone(), kv, events.versions().clone(), limits);
+        Self {
+            lanes: Lanes::new(
+                db.clone(),
+                events.versions().clone(),
+                holds.clone(),
+                payments.clone(),
+            ),
+            holds,
+            db,
+            events,
+            payments,
+        }
+    }
+
+    /// Sells; when this returns, the sale is committed and everybody can see it.
+    pub async fn sell(&self, event_id: u64, order: Order) -> Result<ReservationView> {
+        self.lanes.submit(event_id, order).await
+    }
+}
+
+/// The key under which a request is remembered: the client's, or a new one.
+pub fn idempotency_key(headers: &axum::http::HeaderMap) -> Result<Option<String>> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .map(|key| key.trim().trim_matches('"'))
+        .filter(|key| (1..=80).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()))
+        .map(|key| Some(format!("c:{key}")))
+        .ok_or_else(|| {
+            ApiError::new(
+                axum::http::StatusCode::BAD_REQUEST,
+                "bad_idempotency_key",
+                "Idempotency-Key must be 1 to 80 visible ASCII characters",
+            )
+        })
+}

@@ -1,0 +1,415 @@
+//! The truth: orders for one event in one transaction.
+
+use super::read::ReservationView;
+use super::record::{Accepted, record};
+use super::{Order, PaymentMethod, read, tickets};
+use crate::error::{ApiError, Result};
+use crate::wallet::PaymentProvider;
+use axum::http::StatusCode;
+use sqlx::{MySqlConnection, QueryBuilder};
+use std::collections::{HashMap, HashSet};
+use time::OffsetDateTime;
+
+/// The outcome of one order.
+pub type Outcome = Result<ReservationView>;
+
+/// What of an event decides a sale.
+#[derive(sqlx::FromRow)]
+struct Stock {
+    seated: bool,
+    total_seats: u32,
+    available_seats: u32,
+    price: u64,
+    max_per_order: u32,
+    max_per_user: Option<u32>,
+    cancelled: bool,
+    is_over: bool,
+    sale_opens_at: Option<OffsetDateTime>,
+    opened: bool,
+    id_step: u64,
+}
+
+/// What of a seat decides a sale.
+struct Seat {
+    price: u64,
+    fence: u64,
+    taken: bool,
+}
+
+/// Carries out what can be carried out of `orders`, in their order, and returns an outcome for each.
+///
+/// The event's row is locked first, so that sales of one event come one after the other; everything is decided
+/// by what is read after that. `held` is how many tickets are held by others than those who order here.
+/// An error means that nothing happened, as long as the caller rolls back.
+pub async fn sell(
+    connection: &mut MySqlConnection,
+    payments: &dyn PaymentProvider,
+    event_id: u64,
+    orders: &[Order],
+    held: u32,
+    check_keys: bool,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let stock: Option<Stock> = sqlx::query_as(
+        "SELECT seated, total_seats, available_seats, price, max_per_order, max_per_user, cancelled, \
+         event_date < UTC_TIMESTAMP(3) AS is_over, sale_opens_at, \
+         COALESCE(sale_opens_at <= UTC_TIMESTAMP(3), TRUE) AS opened, \
+         CAST(@@auto_increment_increment AS UNSIGNED) AS id_step FROM events WHERE id = ? FOR UPDATE",
+    )
+    .bind(event_id)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(stock) = stock else {
+        return Ok(orders
+            .iter()
+            .map(|_| Err(ApiError::not_found("event")))
+            .collect());
+    };
+
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; orders.len()];
+    let known = known_keys(connection, orders, check_keys).await?;
+    for (order, outcome) in orders.iter().zip(&mut outcomes) {
+        if let Some((id, hash)) =
+            known.get(&(order.user_id.as_str(), order.idempotency_key.as_str()))
+        {
+            *outcome = Some(replay(connection, *id, hash, order).await?);
+        }
+    }
+    let mut bought = bought_by_user(connection, event_id, orders, stock.max_per_user).await?;
+    let mut seats = wanted_seats(connection, event_id, orders, stock.price).await?;
+    let mut left = Left {
+        available: stock.available_seats,
+        held,
+    };
+
+    let mut accepted: Vec<Accepted> = Vec::with_capacity(orders.len());
+    let mut first_with: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut repeats: Vec<(usize, usize)> = Vec::new();
+    for (index, order) in orders.iter().enumerate() {
+        if outcomes[index].is_some() {
+            continue;
+        }
+        let first = *first_with
+            .entry((&order.user_id, &order.idempotency_key))
+            .or_insert(index);
+        if first != index {
+            repeats.push((index, first));
+            continue;
+        }
+        let amount = match check(order, &stock, &bought, &seats, &left) {
+            Ok(amount) => amount,
+            Err(error) => {
+                outcomes[index] = Some(Err(error));
+                continue;
+            }
+        };
+        let payment = match (amount, order.payment, order.box_office) {
+            (0, _, _) => PaymentMethod::None,
+            (_, Some(PaymentMethod::OnSite) | None, true) => PaymentMethod::OnSite,
+            _ => PaymentMethod::Wallet,
+        };
+        let receipt = match payment {
+            PaymentMethod::Wallet => payments.charge(connection, &order.user_id, amount).await?,
+            _ => None,
+        };
+        if payment == PaymentMethod::Wallet && receipt.is_none() {
+            outcomes[index] = Some(Err(ApiError::new(
+                StatusCode::PAYMENT_REQUIRED,
+                "insufficient_balance",
+                format!("{amount} are needed; charge the wallet first"),
+            )));
+            continue;
+        }
+        left.take(order);
+        *bought.entry(order.user_id.as_str()).or_default() += order.quantity;
+        for seat in &order.seats {
+            if let Some(seat) = seats.get_mut(seat.as_str()) {
+                seat.taken = true;
+            }
+        }
+        accepted.push(Accepted {
+            index,
+            order,
+            amount,
+            payment,
+            receipt,
+            code4: None,
+        });
+    }
+    if !accepted.is_empty() {
+        let codes =
+            tickets::free_codes4(connection, event_id, stock.total_seats, accepted.len()).await?;
+        for (sale, code4) in accepted.iter_mut().zip(codes) {
+            sale.code4 = Some(code4);
+        }
+        for (index, view) in
+            record(connection, payments, event_id, stock.id_step, &accepted).await?
+        {
+            outcomes[index] = Some(Ok(view));
+        }
+    }
+    for (repeat, first) in repeats {
+        outcomes[repeat] = if orders[repeat].request_hash == orders[first].request_hash {
+            outcomes[first].clone()
+        } else {
+            Some(Err(key_reused()))
+        };
+    }
+    Ok(outcomes
+        .into_iter()
+        .map(|outcome| {
+            outcome.unwrap_or_else(|| Err(ApiError::internal("an order without an outcome")))
+        })
+        .collect())
+}
+
+/// Tickets that are left while orders are accepted one by one.
+struct Left {
+    available: u32,
+    held: u32,
+}
+
+impl Left {
+    fn for_order(&self, order: &Order) -> u32 {
+        if order.hold.is_some() {
+            self.available
+        } else {
+            self.available.saturating_sub(self.held)
+        }
+    }
+
+    fn take(&mut self, order: &Order) {
+        self.available -= order.quantity;
+        if order.hold.is_some() {
+            self.held = self.held.saturating_sub(order.quantity);
+        }
+    }
+}
+
+fn key_reused() -> ApiError {
+    ApiError::invalid(
+        "idempotency_key_reused",
+        "this Idempotency-Key was used for a different request",
+    )
+}
+
+/// The price of an order that can be carried out.
+fn check(
+    order: &Order,
+    stock: &Stock,
+    bought: &HashMap<&str, u32>,
+    seats: &HashMap<&str, Seat>,
+    left: &Left,
+) -> Result<u64> {
+    if stock.cancelled {
+        return Err(ApiError::conflict(
+            "event_cancelled",
+            "the event does not take place",
+        ));
+    }
+    if stock.is_over {
+        return Err(ApiError::conflict(
+            "event_over",
+            "the event has taken place",
+        ));
+    }
+    if !stock.opened && !order.box_office {
+        let opens = stock
+            .sale_opens_at
+            .map(|time| time.to_string())
+            .unwrap_or_default();
+        return Err(ApiError::conflict(
+            "sale_not_open",
+            format!("the sale opens at {opens}"),
+        ));
+    }
+    if !(1..=stock.max_per_order).contains(&order.quantity) {
+        return Err(ApiError::invalid(
+            "bad_quantity",
+            format!("quantity must be from 1 to {}", stock.max_per_order),
+        ));
+    }
+    if stock.seated == order.seats.is_empty() {
+        let detail = if stock.seated {
+            "this event has numbered seats: say which"
+        } else {
+            "this event has no numbered seats"
+        };
+        return Err(ApiError::invalid("bad_seat", detail));
+    }
+    let mut amount = 0;
+    for id in &order.seats {
+        let seat = seats
+            .get(id.as_str())
+            .ok_or_else(|| ApiError::invalid("bad_seat", format!("there is no seat {id}")))?;
+        // A fence below the seat's says that this hold is older than a sale of the same seat.
+        if seat.taken
+            || order
+                .hold
+                .as_ref()
+                .is_some_and(|hold| hold.fence < seat.fence)
+        {
+            return Err(ApiError::conflict(
+                "seat_taken",
+                format!("seat {id} is taken"),
+            ));
+        }
+        amount += seat.price;
+    }
+    if order.seats.is_empty() {
+        amount = stock.price * u64::from(order.quantity);
+    }
+    if left.for_order(order) < order.quantity {
+        return Err(ApiError::conflict(
+            "sold_out",
+            format!("{} tickets are left", left.for_order(order)),
+        ));
+    }
+    let has = bought.get(order.user_id.as_str()).copied().unwrap_or(0);
+    if let Some(limit) = stock
+        .max_per_user
+        .filter(|limit| has + order.quantity > *limit)
+    {
+        return Err(ApiError::conflict(
+            "user_limit",
+            format!("one user may have {limit} tickets for this event, and has {has}"),
+        ));
+    }
+    Ok(amount)
+}
+
+type Known<'a> = HashMap<(&'a str, &'a str), (u64, Vec<u8>)>;
+
+/// Reservations that were made under the orders' keys before.
+async fn known_keys<'a>(
+    connection: &mut MySqlConnection,
+    orders: &'a [Order],
+    all: bool,
+) -> Result<Known<'a>, sqlx::Error> {
+    let asked: Vec<&Order> = orders
+        .iter()
+        .filter(|order| all || order.client_key)
+        .collect();
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut sql = QueryBuilder::new(
+        "SELECT id, user_id, idempotency_key, request_hash FROM reservations WHERE ",
+    );
+    let mut terms = sql.separated(" OR ");
+    for order in &asked {
+        terms
+            .push("(user_id = ")
+            .push_bind_unseparated(&order.user_id);
+        terms
+            .push_unseparated(" AND idempotency_key = ")
+            .push_bind_unseparated(&order.idempotency_key);
+        terms.push_unseparated(")");
+    }
+    let rows: Vec<(u64, String, String, Vec<u8>)> =
+        sql.build_query_as().fetch_all(connection).await?;
+    let by_key: HashMap<(String, String), (u64, Vec<u8>)> = rows
+        .into_iter()
+        .map(|(id, user, key, hash)| ((user, key), (id, hash)))
+        .collect();
+    Ok(asked
+        .into_iter()
+        .filter_map(|order| {
+            let found = by_key.get(&(order.user_id.clone(), order.idempotency_key.clone()))?;
+            Some((
+                (order.user_id.as_str(), order.idempotency_key.as_str()),
+                found.clone(),
+            ))
+        })
+        .collect())
+}
+
+async fn replay(
+    connection: &mut MySqlConnection,
+    id: u64,
+    hash: &[u8],
+    order: &Order,
+) -> Result<Outcome, sqlx::Error> {
+    if hash != order.request_hash {
+        return Ok(Err(key_reused()));
+    }
+    Ok(read::by_id(connection, id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("reservation")))
+}
+
+async fn bought_by_user<'a>(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    orders: &'a [Order],
+    limit: Option<u32>,
+) -> Result<HashMap<&'a str, u32>, sqlx::Error> {
+    if limit.is_none() {
+        return Ok(HashMap::new());
+    }
+    let mut sql = QueryBuilder::new(
+        "SELECT user_id, CAST(SUM(quantity) AS UNSIGNED) FROM reservations \
+         WHERE status IN ('CONFIRMED', 'OFFERED') AND event_id = ",
+    );
+    sql.push_bind(event_id).push(" AND user_id IN (");
+    let mut users = sql.separated(", ");
+    for order in orders {
+        users.push_bind(&order.user_id);
+    }
+    users.push_unseparated(") GROUP BY user_id");
+    let rows: Vec<(String, u64)> = sql.build_query_as().fetch_all(connection).await?;
+    let by_user: HashMap<String, u64> = rows.into_iter().collect();
+    Ok(orders
+        .iter()
+        .filter_map(|order| {
+            let bought = by_user.get(&order.user_id)?;
+            Some((
+                order.user_id.as_str(),
+                u32::try_from(*bought).unwrap_or(u32::MAX),
+            ))
+        })
+        .collect())
+}
+
+async fn wanted_seats<'a>(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    orders: &'a [Order],
+    price: u64,
+) -> Result<HashMap<&'a str, Seat>, sqlx::Error> {
+    let wanted: HashSet<&'a str> = orders
+        .iter()
+        .flat_map(|order| &order.seats)
+        .map(String::as_str)
+        .collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut sql = QueryBuilder::new("SELECT s.id, COALESCE(p.price, ");
+    sql.push_bind(price).push(
+        "), (SELECT MAX(t.fence) FROM tickets t WHERE t.event_id = s.event_id AND t.seat_id = s.id), \
+         EXISTS (SELECT 1 FROM tickets t WHERE t.event_id = s.event_id AND t.active_seat = s.id) \
+         FROM seats s LEFT JOIN price_tiers p ON p.event_id = s.event_id AND p.grade = s.grade WHERE s.event_id = ",
+    );
+    sql.push_bind(event_id).push(" AND s.id IN (");
+    let mut ids = sql.separated(", ");
+    for id in &wanted {
+        ids.push_bind(*id);
+    }
+    ids.push_unseparated(")");
+    let rows: Vec<(String, u64, Option<u64>, bool)> =
+        sql.build_query_as().fetch_all(connection).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, price, fence, taken)| {
+            let id = *wanted.get(id.as_str())?;
+            Some((
+                id,
+                Seat {
+                    price,
+                    fence: fence.unwrap_or(0),
+                    taken,
+                },
+            ))
+        })
+        .collect())
+}

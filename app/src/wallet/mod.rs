@@ -1,0 +1,214 @@
+//! Money: payment providers, and the wallet as the built-in one.
+
+use crate::db;
+use crate::error::{ApiError, Result};
+use futures::future::BoxFuture;
+use sqlx::{MySqlConnection, MySqlPool};
+
+/// Takes and gives back money within the transaction of a sale, so that either both happen or neither. A provider
+/// beyond the database must have authorised the amount before, and captures it from the outbox.
+pub trait PaymentProvider: Send + Sync {
+    /// Takes `amount` from the user; none when there is too little.
+    fn charge<'a>(
+        &'a self,
+        connection: &'a mut MySqlConnection,
+        user_id: &'a str,
+        amount: u64,
+    ) -> BoxFuture<'a, Result<Option<Receipt>, sqlx::Error>>;
+
+    /// Writes down what a charge was for.
+    fn record<'a>(
+        &'a self,
+        connection: &'a mut MySqlConnection,
+        user_id: &'a str,
+        receipt: Receipt,
+        reservation_id: u64,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+
+    /// Gives back what was paid for a reservation.
+    fn refund<'a>(
+        &'a self,
+        connection: &'a mut MySqlConnection,
+        user_id: &'a str,
+        amount: u64,
+        reservation_id: u64,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+}
+
+/// What was taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// How much
+    pub amount: u64,
+    /// What was left
+    pub balance_after: u64,
+}
+
+/// The wallet: a balance per user, and the ledger that explains it.
+pub struct Wallet;
+
+/// Changes of a balance, as the ledger names them.
+#[derive(Clone, Copy)]
+pub enum EntryKind {
+    /// Money put in
+    Charge,
+    /// Money spent
+    Payment,
+    /// Money given back
+    Refund,
+}
+
+impl EntryKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            EntryKind::Charge => "CHARGE",
+            EntryKind::Payment => "PAYMENT",
+            EntryKind::Refund => "REFUND",
+        }
+    }
+}
+
+async fn balance(connection: &mut MySqlConnection, user_id: &str) -> Result<u64, sqlx::Error> {
+    sqlx::query_scalar("SELECT balance FROM wallets WHERE user_id = ?")
+        .bind(user_id)
+        .fetch_one(connection)
+        .await
+}
+
+/// Writes a ledger entry for a change that has been made to the balance; `amount` is negative for what was taken.
+pub async fn write_entry(
+    connection: &mut MySqlConnection,
+    user_id: &str,
+    kind: EntryKind,
+    amount: i64,
+    balance_after: u64,
+    reservation_id: Option<u64>,
+    key: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO wallet_entries (user_id, kind, amount, balance_after, reservation_id, idempotency_key) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(user_id)
+    .bind(kind.as_str())
+    .bind(amount)
+    .bind(balance_after)
+    .bind(reservation_id)
+    .bind(key)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Adds to a balance and returns the new one.
+pub async fn add(
+    connection: &mut MySqlConnection,
+    user_id: &str,
+    amount: u64,
+) -> Result<u64, sqlx::Error> {
+    sqlx::query("INSERT INTO wallets (user_id, balance) VALUES (?, ?) ON DUPLICATE KEY UPDATE balance = balance + ?")
+        .bind(user_id)
+        .bind(amount)
+        .bind(amount)
+        .execute(&mut *connection)
+        .await?;
+    balance(connection, user_id).await
+}
+
+/// Puts money into a wallet and returns the new balance. A key that was used before changes nothing
+/// (`idempotency_key_reused`).
+pub async fn charge(
+    pool: &MySqlPool,
+    user_id: &str,
+    amount: u64,
+    key: Option<&str>,
+) -> Result<u64> {
+    let mut tx = pool.begin().await?;
+    let after = add(&mut tx, user_id, amount).await?;
+    let kind = EntryKind::Charge;
+    match write_entry(&mut tx, user_id, kind, signed(amount), after, None, key).await {
+        Err(error) if db::duplicate_key(&error).is_some() => {
+            return Err(ApiError::conflict(
+                "idempotency_key_reused",
+                "this Idempotency-Key was used before",
+            ));
+        }
+        other => other?,
+    }
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// An amount as the ledger has it. Amounts are limited far below `i64::MAX` where they come in.
+pub fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+impl PaymentProvider for Wallet {
+    fn charge<'a>(
+        &'a self,
+        connection: &'a mut MySqlConnection,
+        user_id: &'a str,
+        amount: u64,
+    ) -> BoxFuture<'a, Result<Option<Receipt>, sqlx::Error>> {
+        Box::pin(async move {
+            let taken = sqlx::query(
+                "UPDATE wallets SET balance = balance - ? WHERE user_id = ? AND balance >= ?",
+            )
+            .bind(amount)
+            .bind(user_id)
+            .bind(amount)
+            .execute(&mut *connection)
+            .await?;
+            if taken.rows_affected() == 0 {
+                return Ok(None);
+            }
+            Ok(Some(Receipt {
+                amount,
+                balance_after: balance(connection, user_id).await?,
+            }))
+        })
+    }
+
+    fn record<'a>(
+        &'a self,
+        connection: &'a mut MySqlConnection,
+        user_id: &'a str,
+        receipt: Receipt,
+        reservation_id: u64,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        let (amount, after) = (-signed(receipt.amount), receipt.balance_after);
+        Box::pin(write_entry(
+            connection,
+            user_id,
+            EntryKind::Payment,
+            amount,
+            after,
+            Some(reservation_id),
+            None,
+        ))
+    }
+
+    fn refund<'a>(
+        &'a self,
+        connection: &'a mut MySqlConnection,
+        user_id: &'a str,
+        amount: u64,
+        reservation_id: u64,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let after = add(connection, user_id, amount).await?;
+            let (kind, amount) = (EntryKind::Refund, signed(amount));
+            write_entry(
+                connection,
+                user_id,
+                kind,
+                amount,
+                after,
+                Some(reservation_id),
+                None,
+            )
+            .await
+        })
+    }
+}

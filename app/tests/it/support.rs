@@ -1,0 +1,374 @@
+//! One MariaDB and one Redis for all tests; a database of its own in each, and a service, for every test.
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Method, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock};
+use tempfile::TempDir;
+use ticketing::accounts::{self, Role};
+use ticketing::commands::Cli;
+use ticketing::config::ServeArgs;
+use ticketing::local::{MariaDb, Redis};
+use ticketing::state::AppState;
+use tokio::net::TcpListener;
+
+pub struct Servers {
+    pub maria: MariaDb,
+    pub redis: Redis,
+    // Removed when the servers are; statics are never dropped, so the shared one lives under the target directory.
+    _directory: Option<TempDir>,
+}
+
+/// Where data directories go: memory if there is some, since the tests wait for nothing but commits.
+fn fast_directory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+impl Servers {
+    /// Servers that a test may kill.
+    pub fn own() -> Self {
+        let directory =
+            TempDir::with_prefix_in("ticketing-test-", fast_directory()).expect("a directory");
+        let mut servers = Self::start(directory.path());
+        servers._directory = Some(directory);
+        servers
+    }
+
+    fn start(directory: &Path) -> Self {
+        Self {
+            maria: MariaDb::start(&directory.join("maria")).expect("MariaDB starts"),
+            redis: Redis::start(&directory.join("redis")).expect("Redis starts"),
+            _directory: None,
+        }
+    }
+
+    fn shared() -> &'static Self {
+        static SHARED: OnceLock<Servers> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let directory = fast_directory().join("ticketing-test-shared");
+            // Of test runs that have ended; one that is under way has its own process number in the name.
+            if let Ok(entries) = std::fs::read_dir(&directory) {
+                for entry in entries.flatten() {
+                    let name = entry.file_name();
+                    if !Path::new("/proc").join(&name).exists() {
+                        std::fs::remove_dir_all(entry.path()).expect("old data can be removed");
+                    }
+                }
+            }
+            Self::start(&directory.join(std::process::id().to_string()))
+        })
+    }
+}
+
+/// A running service with its database, and a client.
+pub struct App {
+    pub state: AppState,
+    pub db: MySqlPool,
+    pub args: ServeArgs,
+    address: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answer {
+    /// Fails with the answer's text unless it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.body
+    }
+
+    /// Fails unless it is a problem with this status and code.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.body["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+    }
+}
+
+/// An account that tests act as.
+#[derive(Clone)]
+pub struct User {
+    pub id: String,
+    pub token: String,
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+pub const SECRET: &str = "a secret for tests of thirty-two bytes";
+
+/// The options that `ticketing serve` would have.
+pub fn serve_args(database: &str, redis: &str, more: &[&str]) -> ServeArgs {
+    let args = [
+        "ticketing",
+        "serve",
+        "--database-url",
+        database,
+        "--redis-url",
+        redis,
+        "--jwt-secret",
+        SECRET,
+    ];
+    Cli::serve_args(args.into_iter().chain(more.iter().copied())).expect("valid options")
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub async fn with(options: &[&str]) -> Self {
+        let servers = tokio::task::spawn_blocking(Servers::shared)
+            .await
+            .expect("servers");
+        Self::on(servers, options).await
+    }
+
+    pub async fn on(servers: &Servers, options: &[&str]) -> Self {
+        static SETUP: LazyLock<()> = LazyLock::new(|| {
+            ticketing::commands::install_tls_provider();
+            // Shown by the test harness when a test fails.
+            let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_test_writer()
+                .with_ansi(false)
+                .init();
+        });
+        LazyLock::force(&SETUP);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let database = format!("test{number}");
+        let mut connection = MySqlConnection::connect(&servers.maria.url("ticketing"))
+            .await
+            .expect("connects");
+        for sql in [
+            format!("DROP DATABASE IF EXISTS {database}"),
+            format!("CREATE DATABASE {database}"),
+        ] {
+            sqlx::query(AssertSqlSafe(sql))
+                .execute(&mut connection)
+                .await
+                .expect("a database");
+        }
+        let args = serve_args(
+            &servers.maria.url(&database),
+            &servers.redis.url(number),
+            options,
+        );
+        let app = Self::serve(args).await;
+        ticketing::db::migrate(&app.db).await.expect("migrates");
+        app
+    }
+
+    /// Another instance on the same database and Redis.
+    pub async fn another(&self) -> Self {
+        Self::serve(self.args.clone()).await
+    }
+
+    async fn serve(args: ServeArgs) -> Self {
+        let state = AppState::new(&args).expect("state");
+        state.spawn_background();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("address").to_string();
+        let router = ticketing::http::router(state.clone());
+        let serving = state.clone();
+        tokio::spawn(async move {
+            ticketing::http::serve(listener, router, &serving)
+                .await
+                .expect("serves")
+        });
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self {
+            db: state.db.clone(),
+            state,
+            args,
+            address,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        }
+    }
+
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        user: Option<&User>,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        if let Some(user) = user {
+            request = request.header("authorization", format!("Bearer {}", user.token));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let response = self
+            .client
+            .request(request.body(Full::from(body)).expect("request"))
+            .await
+            .expect("an answer");
+        let (parts, body) = response.into_parts();
+        let text =
+            String::from_utf8_lossy(&body.collect().await.expect("a body").to_bytes()).into_owned();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
+    }
+
+    pub async fn get(&self, path: &str, user: Option<&User>) -> Answer {
+        self.send(Method::GET, path, user, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, user: Option<&User>, body: Value) -> Answer {
+        self.send(Method::POST, path, user, &[], Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, user: Option<&User>, body: Value) -> Answer {
+        self.send(Method::PATCH, path, user, &[], Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, user: Option<&User>) -> Answer {
+        self.send(Method::DELETE, path, user, &[], None).await
+    }
+
+    /// An account with a token, made without the cost of a password's hash.
+    pub async fn user(&self, role: Role) -> User {
+        let id = ticketing::random::user_id();
+        sqlx::query(
+            "INSERT INTO users (id, email, name, password_hash, role) VALUES (?, ?, 'Test', '', ?)",
+        )
+        .bind(&id)
+        .bind(format!("{id}@example.com"))
+        .bind(role.as_str())
+        .execute(&self.db)
+        .await
+        .expect("a user");
+        let view = accounts::by_id(&self.db, &id)
+            .await
+            .expect("readable")
+            .expect("there");
+        User {
+            token: self.state.tokens.access(&view).expect("a token"),
+            id,
+        }
+    }
+
+    /// A general-admission event; `more` is merged into the request.
+    pub async fn event(&self, admin: &User, tickets: u32, more: Value) -> u64 {
+        let mut body = json!({"eventName": "Concert", "totalSeats": tickets, "eventDate": "2999-12-24T19:00:00+09:00"});
+        merge(&mut body, more);
+        let event = self
+            .post("/api/events", Some(admin), body)
+            .await
+            .expect(201);
+        event["eventId"].as_u64().expect("an id")
+    }
+
+    /// An event with `rows` rows A, B, … of `seats` seats.
+    pub async fn seated_event(&self, admin: &User, rows: u8, seats: u32, more: Value) -> u64 {
+        let map: Vec<Value> = (0..rows)
+            .map(|row| json!({"row": char::from(b'A' + row).to_string(), "seats": seats}))
+            .collect();
+        let mut body = json!({"eventName": "Musical", "eventDate": "2999-12-24T19:00:00+09:00", "seatMap": map});
+        merge(&mut body, more);
+        let event = self
+            .post("/api/events", Some(admin), body)
+            .await
+            .expect(201);
+        event["eventId"].as_u64().expect("an id")
+    }
+
+    pub async fn available(&self, event: u64) -> u64 {
+        let event = self
+            .get(&format!("/api/events/{event}"), None)
+            .await
+            .expect(200);
+        event["availableSeats"].as_u64().expect("a number")
+    }
+
+    /// Reads the invariants of a sale back from the database and returns the tickets sold.
+    #[track_caller]
+    pub fn check_event(&self, event: u64) -> impl Future<Output = u64> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            let (total, available): (u32, u32) =
+                sqlx::query_as("SELECT total_seats, available_seats FROM events WHERE id = ?")
+                    .bind(event)
+                    .fetch_one(&self.db)
+                    .await
+                    .expect("the event");
+            let sold: u64 = self
+                .count(
+                    "SELECT CAST(COALESCE(SUM(quantity), 0) AS SIGNED) FROM reservations \
+                     WHERE status IN ('CONFIRMED', 'OFFERED') AND event_id = ?",
+                    event,
+                )
+                .await;
+            let tickets = self
+                .count(
+                    "SELECT COUNT(*) FROM tickets WHERE status <> 'CANCELLED' AND event_id = ?",
+                    event,
+                )
+                .await;
+            let doubled = self
+                .count("SELECT COUNT(*) FROM (SELECT seat_id FROM tickets WHERE status <> 'CANCELLED' AND seat_id IS NOT NULL \
+                     AND event_id = ? GROUP BY seat_id HAVING COUNT(*) > 1) AS doubled", event)
+                .await;
+            assert_eq!(
+                sold + u64::from(available),
+                u64::from(total),
+                "sold + available = total, at {caller}"
+            );
+            assert_eq!(tickets, sold, "a ticket for everything sold, at {caller}");
+            assert_eq!(doubled, 0, "no seat sold twice, at {caller}");
+            sold
+        }
+    }
+
+    pub async fn count(&self, sql: &'static str, event: u64) -> u64 {
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(event)
+            .fetch_one(&self.db)
+            .await
+            .expect("a count");
+        u64::try_from(count).expect("not negative")
+    }
+}
+
+fn merge(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
+    }
+}
