@@ -110,6 +110,7 @@ impl Error {
             "AlreadyExist",
             "Duplicate",
             "BucketAlreadyOwnedByYou",
+            "ResourceExists",
             "EntityAlreadyExists",
             "ParameterAlreadyExists",
         ]) {

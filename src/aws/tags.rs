@@ -22,3 +22,10 @@ pub fn collect<'a, T: 'a>(
         })
         .collect()
 }
+
+/// Whether a last snapshot is taken when the resource is deleted: `true` or `false`. Kept as a tag because AWS has no such
+/// attribute, and a resource that is no longer in the stack file must still be deleted the way it was meant to be.
+pub const FINAL_SNAPSHOT: &str = "ticketctl:final-snapshot";
+
+/// How many days AWS can restore the resource after its deletion; 0 for not at all. A tag for the same reason.
+pub const RECOVERY_DAYS: &str = "ticketctl:recovery-days";

@@ -2,7 +2,10 @@
 //!
 //! [`compile`] is a pure function: the same stack and the same facts give the same blueprint.
 
+mod cache;
+mod data;
 mod network;
+mod secrets;
 mod security;
 
 use indexmap::IndexMap;

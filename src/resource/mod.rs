@@ -1,7 +1,9 @@
 //! What AWS has: one file per kind of resource, each with its spec and how to find, make, change and delete it.
 
 mod ec2;
+pub mod elasticache;
 mod kind;
+pub mod rds;
 mod reference;
 mod scan;
 
@@ -32,6 +34,15 @@ kinds! {
     route_table::RouteTable,
     security_group::SecurityGroup,
     vpc_endpoint::VpcEndpoint,
+    db_subnet_group::DbSubnetGroup,
+    db_cluster_parameter_group::DbClusterParameterGroup,
+    db_parameter_group::DbParameterGroup,
+    db_cluster::DbCluster,
+    db_instance::DbInstance,
+    cache_subnet_group::CacheSubnetGroup,
+    cache_parameter_group::CacheParameterGroup,
+    replication_group::ReplicationGroup,
+    secret::Secret,
     alarm::Alarm,
     dashboard::Dashboard,
     log_group::LogGroup,

@@ -1,5 +1,6 @@
 //! The stack file: what the user wrote. Types, loading (YAML, overlays, `--set`), validation, JSON Schema.
 
+pub mod name;
 pub mod types;
 pub mod units;
 
