@@ -2,6 +2,7 @@
 
 mod ec2;
 pub mod elasticache;
+mod elb;
 mod kind;
 pub mod rds;
 mod reference;
@@ -50,6 +51,10 @@ kinds! {
     queue::Queue,
     subscription::Subscription,
     topic::Topic,
+    load_balancer::LoadBalancer,
+    target_group::TargetGroup,
+    listener::Listener,
+    listener_rule::ListenerRule,
 }
 
 /// The kind with this name.
