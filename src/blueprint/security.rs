@@ -132,7 +132,7 @@ mod tests {
         let https = compiled(&stack(parts)).nodes;
         assert_eq!(
             peers(&https["sg-load-balancer"].spec["ingress"]),
-            ["tcp/443 203.0.113.0/24", "tcp/80 203.0.113.0/24"]
+            ["tcp/80 203.0.113.0/24", "tcp/443 203.0.113.0/24"]
         );
     }
 

@@ -1,0 +1,5 @@
+//! The life of every kind of resource against an emulator: made, found as wished, changed, tagged, gone.
+
+mod lifecycle;
+mod moto;
+mod network;
