@@ -1,7 +1,22 @@
 //! The stack file: what the user wrote. Types, loading (YAML, overlays, `--set`), validation, JSON Schema.
 
+pub mod diagnostic;
+pub mod facts;
+mod interpolate;
+mod load;
 pub mod name;
+mod origins;
+mod overlay;
+mod schema;
+mod shape;
+mod tree;
 pub mod types;
 pub mod units;
+mod validate;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use load::{Loaded, load};
+pub use name::{full_name, name};
+pub use origins::Origins;
+pub use schema::schema;
 pub use types::Stack;

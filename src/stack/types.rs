@@ -29,14 +29,20 @@ use super::units::without_default;
 #[schemars(title = "ticketctl stack")]
 pub struct Stack {
     /// Short name of the product. Begins every name in AWS.
-    #[schemars(regex(pattern = "^[a-z][a-z0-9-]*$"), length(min = 1, max = 32))]
-    #[schemars(extend("patternErrorMessage" = "lower-case letters, digits and hyphens, beginning with a letter"))]
+    #[schemars(
+        regex(pattern = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"),
+        length(min = 1, max = 32)
+    )]
+    #[schemars(extend("patternErrorMessage" = "lower-case letters, digits and single hyphens, beginning with a letter"))]
     #[schemars(example = &"ticketing")]
     pub project: String,
 
     /// Which copy of the product this is, such as dev or prod. Second part of every name in AWS.
-    #[schemars(regex(pattern = "^[a-z][a-z0-9-]*$"), length(min = 1, max = 32))]
-    #[schemars(extend("patternErrorMessage" = "lower-case letters, digits and hyphens, beginning with a letter"))]
+    #[schemars(
+        regex(pattern = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"),
+        length(min = 1, max = 32)
+    )]
+    #[schemars(extend("patternErrorMessage" = "lower-case letters, digits and single hyphens, beginning with a letter"))]
     #[schemars(example = &"dev")]
     pub environment: String,
 

@@ -1,0 +1,120 @@
+//! Names and tags.
+
+use regex_lite::Regex;
+
+use super::Checker;
+use crate::stack::facts::limits;
+use crate::stack::name::{full_name, name};
+
+pub(super) fn check(c: &mut Checker<'_>) {
+    service_names(c);
+    shortened_names(c);
+    tags(c);
+    protection(c);
+}
+
+/// Service names become parts of AWS names, so they obey the same rule as `project`.
+fn service_names(c: &mut Checker<'_>) {
+    let good = Regex::new("^[a-z][a-z0-9]*(-[a-z0-9]+)*$");
+    for service in c.stack.services.keys() {
+        let fits = good.as_ref().is_ok_and(|good| good.is_match(service)) && service.len() <= 32;
+        if !fits {
+            c.error(
+                "name",
+                format!("`{service}` can't be the name of a service"),
+            )
+            .at_key(&format!("services.{service}"), "")
+            .help("up to 32 lower-case letters, digits and single hyphens, beginning with a letter")
+            .report();
+        }
+    }
+}
+
+/// Tells what AWS's limits make of long names.
+fn shortened_names(c: &mut Checker<'_>) {
+    let stack = c.stack;
+    let mut named: Vec<(&str, Vec<&str>, usize)> = Vec::new();
+    if !stack.services.is_empty() {
+        named.push(("load balancer", vec!["alb"], limits::LOAD_BALANCER_NAME));
+    }
+    for service in stack.services.keys() {
+        named.push(("target group", vec![service], limits::LOAD_BALANCER_NAME));
+    }
+    if stack.cache.is_some() {
+        named.push(("Redis group", vec!["redis"], limits::REPLICATION_GROUP_NAME));
+    }
+    for (what, parts, limit) in named {
+        let wanted = full_name(stack, &parts);
+        if wanted.len() > limit {
+            let short = name(stack, &parts, limit);
+            c.warning("name-shortened", format!("the {what} is called `{short}`"))
+                .at(
+                    "project",
+                    format!(
+                        "AWS allows {limit} characters, and `{wanted}` has {}",
+                        wanted.len()
+                    ),
+                )
+                .at("environment", "")
+                .report();
+        }
+    }
+}
+
+fn tags(c: &mut Checker<'_>) {
+    let tags = &c.stack.tags;
+    let most = limits::TAGS - limits::OWN_TAGS;
+    if tags.len() > most {
+        c.error("tags", format!("{} tags are too many", tags.len()))
+            .at_key(
+                "tags",
+                format!(
+                    "AWS allows {}, of which ticketctl needs {}",
+                    limits::TAGS,
+                    limits::OWN_TAGS
+                ),
+            )
+            .report();
+    }
+    let own = ["name", "project", "environment", "managedby"];
+    let allowed = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
+    for (key, value) in tags {
+        let path = format!("tags.{key}");
+        let lower = key.to_lowercase();
+        if lower.starts_with("aws:") || lower.starts_with("ticketctl:") {
+            c.error("tags", format!("the tag `{key}` has a reserved prefix"))
+                .at_key(&path, "")
+                .report();
+        } else if own.contains(&lower.as_str()) {
+            c.error("tags", format!("the tag `{key}` is set by ticketctl"))
+                .at_key(&path, "leave it out")
+                .report();
+        } else if key.is_empty() || key.chars().count() > 128 || !key.chars().all(allowed) {
+            c.error("tags", format!("`{key}` can't be the key of a tag"))
+                .at_key(&path, "")
+                .help("1 to 128 letters, digits, spaces and + - = . _ : / @")
+                .report();
+        }
+        if value.chars().count() > 256 || !value.chars().all(allowed) {
+            c.error(
+                "tags",
+                format!("the value of the tag `{key}` isn't allowed in AWS"),
+            )
+            .at(&path, "")
+            .help("up to 256 letters, digits, spaces and + - = . _ : / @")
+            .report();
+        }
+    }
+}
+
+fn protection(c: &mut Checker<'_>) {
+    let production = matches!(c.stack.environment.as_str(), "prod" | "production");
+    if production && !c.stack.protect {
+        c.warning(
+            "unprotected",
+            "a production stack without protection against deletion",
+        )
+        .at("protect", "")
+        .report();
+    }
+}

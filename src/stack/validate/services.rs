@@ -1,0 +1,302 @@
+//! Services: where they come from, how many there are, when they scale, what they answer.
+
+use super::Checker;
+use crate::stack::facts::instances;
+use crate::stack::types::Service;
+
+pub(super) fn check(c: &mut Checker<'_>) {
+    for (name, service) in &c.stack.services {
+        let path = format!("services.{name}");
+        program(c, &path, service);
+        counts(c, &path, service);
+        scaling(c, &path, service);
+        health(c, &path, service);
+        environment(c, &path, service);
+    }
+    paths(c);
+}
+
+fn program(c: &mut Checker<'_>, path: &str, service: &Service) {
+    match (&service.artifact, &service.image) {
+        (Some(_), Some(_)) => c
+            .error(
+                "program",
+                "a service comes from an artifact or from an image, not from both",
+            )
+            .at(&format!("{path}.artifact"), "")
+            .at(&format!("{path}.image"), "")
+            .report(),
+        (None, None) => {
+            // One of them may be there but refused.
+            let refused = ["artifact", "image"]
+                .iter()
+                .any(|key| c.origins.is_refused(&format!("{path}.{key}")));
+            if !refused {
+                c.error(
+                    "program",
+                    format!("`{path}` has neither an artifact nor an image"),
+                )
+                .at_key(path, "what should run here?")
+                .help("add `artifact: target/release/ticketing`, the path of an executable")
+                .report();
+            }
+        }
+        _ => {}
+    }
+    let class = &service.instances.instance_type;
+    c.class(
+        &format!("{path}.instances.type"),
+        class,
+        instances::instance_type(class),
+    );
+}
+
+fn counts(c: &mut Checker<'_>, path: &str, service: &Service) {
+    let i = &service.instances;
+    let (min, desired, max) = (
+        format!("{path}.instances.min"),
+        format!("{path}.instances.desired"),
+        format!("{path}.instances.max"),
+    );
+    if i.min > i.max {
+        c.error(
+            "counts",
+            format!("`min` is {} and `max` is {}", i.min, i.max),
+        )
+        .at(&min, "more than `max`")
+        .at(&max, "")
+        .report();
+    } else if i.desired < i.min {
+        c.error(
+            "counts",
+            format!("`desired` is {} and `min` is {}", i.desired, i.min),
+        )
+        .at(&desired, "less than `min`")
+        .at(&min, "")
+        .report();
+    } else if i.desired > i.max {
+        c.error(
+            "counts",
+            format!("`desired` is {} and `max` is {}", i.desired, i.max),
+        )
+        .at(&desired, "more than `max`")
+        .at(&max, "")
+        .report();
+    }
+    if i.min < 2 && c.stack.protect {
+        c.warning(
+            "single-instance",
+            format!("`{path}` may run on {} instances", i.min),
+        )
+        .at(&min, "the loss of a zone can take the service down")
+        .help("a protected stack wants at least 2")
+        .report();
+    }
+}
+
+/// Fewer requests per instance and minute than this look like a number per second: 3000 are 50 per second.
+const FEW_REQUESTS_PER_MINUTE: f64 = 3000.0;
+
+fn scaling(c: &mut Checker<'_>, path: &str, service: &Service) {
+    let scaling = &service.scaling;
+    let i = &service.instances;
+    let path = format!("{path}.scaling");
+    let none = scaling.cpu.is_none()
+        && scaling.requests_per_target_per_minute.is_none()
+        && scaling.steps.is_none();
+    if none && i.min < i.max && !c.origins.is_refused(&path) {
+        c.warning("no-scaling", "no policy adds or takes away instances")
+            .at_key(&path, "")
+            .help("add `cpu: 70`, or set `max` to `min`")
+            .report();
+    }
+    if let Some(steps) = &scaling.steps
+        && steps.below >= steps.above
+    {
+        c.error(
+            "steps",
+            format!("`below` is {} and `above` is {}", steps.below, steps.above),
+        )
+        .at(&format!("{path}.steps.below"), "must be less than `above`")
+        .at(&format!("{path}.steps.above"), "")
+        .report();
+    }
+    if let Some(target) = scaling.requests_per_target_per_minute {
+        requests(c, &path, service, target);
+    }
+    c.seconds(&format!("{path}.warmup"), scaling.warmup, "0s", "1h");
+    c.seconds(&format!("{path}.cooldown"), scaling.cooldown, "0s", "1h");
+}
+
+fn requests(c: &mut Checker<'_>, path: &str, service: &Service, per_minute: f64) {
+    let target = format!("{path}.requests_per_target_per_minute");
+    let max = service.instances.max;
+    let per_second = per_minute / 60.0;
+    let together = per_second * f64::from(max);
+    let services_path = path.trim_end_matches(".scaling");
+    if let Some(peak) = service.scaling.expected_peak_requests_per_second {
+        let needed = (peak / per_second).ceil();
+        if needed > f64::from(max) {
+            let enough = (peak * 60.0 / f64::from(max)).ceil();
+            c.error(
+                "scaling",
+                format!("the expected peak needs {needed} instances and `max` is {max}"),
+            )
+            .at(
+                &target,
+                format!("{per_second:.1} requests per second and instance"),
+            )
+            .at(&format!("{path}.expected_peak_requests_per_second"), "")
+            .at(&format!("{services_path}.instances.max"), "")
+            .help(format!(
+                "raise `max` to {needed}, or the target to {enough} if an instance can take it"
+            ))
+            .report();
+            return;
+        }
+    }
+    if per_minute < FEW_REQUESTS_PER_MINUTE {
+        c.warning(
+            "scaling",
+            format!("{per_minute} requests per minute are {per_second:.1} per second"),
+        )
+        .at(
+            &target,
+            format!("{max} instances then take {together:.0} requests per second"),
+        )
+        .help("AWS counts requests per target and minute")
+        .report();
+    }
+}
+
+fn health(c: &mut Checker<'_>, path: &str, service: &Service) {
+    let health = &service.health;
+    let at = |key: &str| format!("{path}.health.{key}");
+    c.seconds(&at("interval"), health.interval, "5s", "300s");
+    c.seconds(&at("timeout"), health.timeout, "2s", "120s");
+    c.seconds(&at("grace"), health.grace, "0s", "2h");
+    if health.timeout >= health.interval {
+        c.error(
+            "health",
+            "the health check's timeout must be less than its interval",
+        )
+        .at(&at("timeout"), "")
+        .at(&at("interval"), "")
+        .report();
+    }
+    if !health.path.starts_with('/') || health.path.len() > 1024 || health.path.contains(' ') {
+        c.error(
+            "health",
+            "the health check's path must begin with `/` and have no spaces",
+        )
+        .at(&at("path"), "")
+        .report();
+    }
+    let slow_start = format!("{path}.slow_start");
+    if !service.slow_start.is_zero() {
+        c.seconds(&slow_start, service.slow_start, "30s", "15m");
+    }
+    c.seconds(
+        &format!("{path}.deregistration_delay"),
+        service.deregistration_delay,
+        "0s",
+        "1h",
+    );
+}
+
+/// Endings of names that hold secrets.
+const SECRET_NAMES: &[&str] = &[
+    "PASSWORD",
+    "PASSWD",
+    "SECRET",
+    "TOKEN",
+    "PRIVATE_KEY",
+    "API_KEY",
+    "ACCESS_KEY",
+];
+
+fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
+    for (name, value) in &service.env {
+        let path = format!("{path}.env.{name}");
+        let first = name.chars().next().unwrap_or('0');
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if first.is_ascii_digit() || !name.chars().all(plain) {
+            c.error(
+                "env",
+                format!("`{name}` can't be the name of an environment variable"),
+            )
+            .at_key(&path, "")
+            .report();
+        }
+        let upper = name.to_uppercase();
+        if SECRET_NAMES.iter().any(|ending| upper.ends_with(ending)) || holds_access_key(value) {
+            c.error("secret", format!("`{name}` looks like a secret"))
+                .at_key(&path, "everybody who may describe the launch template could read it")
+                .help("keep it in Secrets Manager, and let the program fetch it with the instance's role")
+                .report();
+        }
+    }
+}
+
+/// AWS access key ids are recognisable: AKIA or ASIA and sixteen more characters.
+fn holds_access_key(value: &str) -> bool {
+    let is_rest = |rest: &str| {
+        rest.len() >= 16
+            && rest
+                .bytes()
+                .take(16)
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    };
+    ["AKIA", "ASIA"].iter().any(|prefix| {
+        value
+            .match_indices(prefix)
+            .any(|(at, _)| is_rest(&value[at + 4..]))
+    })
+}
+
+/// Path patterns of listener rules.
+fn paths(c: &mut Checker<'_>) {
+    let mut seen: Vec<(&str, String)> = Vec::new();
+    for (name, service) in &c.stack.services {
+        let mut wildcards = 0;
+        for (index, pattern) in service.paths.iter().enumerate() {
+            let path = format!("services.{name}.paths[{index}]");
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.$/~\"'@:+&*?".contains(c);
+            if !pattern.starts_with('/') || pattern.len() > 128 || !pattern.chars().all(allowed) {
+                c.error("path", format!("`{pattern}` can't be a path of the load balancer"))
+                    .at(&path, "")
+                    .help("up to 128 letters, digits and _ - . $ / ~ \" ' @ : + & * ?, beginning with `/`")
+                    .report();
+            }
+            wildcards += pattern.matches(['*', '?']).count();
+            if let Some((_, other)) = seen.iter().find(|(known, _)| known == pattern) {
+                c.error("path", format!("`{pattern}` goes to two places"))
+                    .at(&path, "")
+                    .at(other, "")
+                    .report();
+            }
+            seen.push((pattern, path));
+        }
+        if wildcards > 5 {
+            c.error("path", "the load balancer takes 5 wildcards per service")
+                .at(
+                    &format!("services.{name}.paths"),
+                    format!("has {wildcards}"),
+                )
+                .report();
+        }
+    }
+    let catches_all = seen
+        .iter()
+        .any(|(pattern, _)| matches!(*pattern, "/*" | "*"));
+    let refused = c
+        .stack
+        .services
+        .keys()
+        .any(|name| c.origins.is_refused(&format!("services.{name}.paths")));
+    if !c.stack.services.is_empty() && !catches_all && !refused {
+        c.warning("path", "no service has the path `/*`")
+            .at_key("services", "other requests are answered with 404")
+            .report();
+    }
+}
