@@ -37,10 +37,7 @@ pub struct Sources(Vec<Source>);
 impl Sources {
     /// Adds a text.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
-        self.0.push(Source {
-            name: name.into(),
-            text: text.into(),
-        });
+        self.0.push(Source { name: name.into(), text: text.into() });
         SourceId(self.0.len() - 1)
     }
 
@@ -61,11 +58,7 @@ impl Sources {
     /// A span as `file:line`, or `--set`.
     pub fn describe(&self, span: &Span) -> String {
         let name = &self.get(span.source).name;
-        if name == SET {
-            name.clone()
-        } else {
-            format!("{name}:{}", self.line_column(span).0)
-        }
+        if name == SET { name.clone() } else { format!("{name}:{}", self.line_column(span).0) }
     }
 }
 
@@ -108,30 +101,18 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error without a position yet.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            severity: Severity::Error,
-            message: message.into(),
-            labels: Vec::new(),
-            help: Vec::new(),
-        }
+        Self { code, severity: Severity::Error, message: message.into(), labels: Vec::new(), help: Vec::new() }
     }
 
     /// A warning without a position yet.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(code, message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
     /// Marks a place.
     #[must_use]
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            text: text.into(),
-        });
+        self.labels.push(Label { span, text: text.into() });
         self
     }
 
@@ -162,11 +143,7 @@ impl Diagnostic {
                 if label.span.source != id {
                     continue;
                 }
-                let kind = if index == 0 {
-                    AnnotationKind::Primary
-                } else {
-                    AnnotationKind::Context
-                };
+                let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let range = visible(&source.text, &label.span.range);
                 let text = (!label.text.is_empty()).then_some(label.text.as_str());
                 snippet = snippet.annotation(kind.span(range).label(text));
@@ -219,6 +196,11 @@ struct Finding<'a> {
 }
 
 impl Diagnostics {
+    /// True when nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// True when at least one finding is an error.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)
@@ -226,27 +208,16 @@ impl Diagnostics {
 
     /// The text that people see: one block per finding, then how many there are.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
-        let mut blocks: Vec<String> = self
-            .list
-            .iter()
-            .map(|diagnostic| diagnostic.render(&self.sources, &renderer))
-            .collect();
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut blocks: Vec<String> =
+            self.list.iter().map(|diagnostic| diagnostic.render(&self.sources, &renderer)).collect();
         blocks.extend(self.summary());
         blocks.join("\n\n")
     }
 
     /// How many errors and warnings there are, when it is more than one finding.
     fn summary(&self) -> Option<String> {
-        let errors = self
-            .list
-            .iter()
-            .filter(|d| d.severity == Severity::Error)
-            .count();
+        let errors = self.list.iter().filter(|d| d.severity == Severity::Error).count();
         let warnings = self.list.len() - errors;
         let count = |n: usize, what: &str| match n {
             1 => format!("1 {what}"),
@@ -256,11 +227,7 @@ impl Diagnostics {
             (0, 0) | (1, 0) | (0, 1) => None,
             (_, 0) => Some(count(errors, "error")),
             (0, _) => Some(count(warnings, "warning")),
-            _ => Some(format!(
-                "{}, {}",
-                count(errors, "error"),
-                count(warnings, "warning")
-            )),
+            _ => Some(format!("{}, {}", count(errors, "error"), count(warnings, "warning"))),
         }
     }
 
@@ -269,11 +236,7 @@ impl Diagnostics {
         let findings = self.list.iter().map(|d| {
             let place = d.labels.first().map(|label| {
                 let (line, column) = self.sources.line_column(&label.span);
-                (
-                    self.sources.get(label.span.source).name.as_str(),
-                    line,
-                    column,
-                )
+                (self.sources.get(label.span.source).name.as_str(), line, column)
             });
             let finding = Finding {
                 code: d.code,
@@ -291,11 +254,7 @@ impl Diagnostics {
 
     /// Puts the findings into the order in which a reader of the files meets them; errors without a place come first.
     pub(super) fn sort(&mut self) {
-        self.list.sort_by_key(|d| {
-            d.labels
-                .first()
-                .map(|label| (label.span.source.0, label.span.range.start))
-        });
+        self.list.sort_by_key(|d| d.labels.first().map(|label| (label.span.source.0, label.span.range.start)));
     }
 }
 
@@ -308,15 +267,19 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// "did you mean …" for a word that isn't among the allowed ones; `None` when nothing is similar.
-pub(super) fn did_you_mean<'a>(
-    word: &str,
-    allowed: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(super) fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = word.to_lowercase();
+    let slips = match word.chars().count() {
+        0..=1 => 0,
+        2..=4 => 1,
+        _ => 2,
+    };
     allowed
         .into_iter()
         .map(|candidate| {
-            let similarity = strsim::jaro_winkler(&word, &candidate.to_lowercase());
+            let known = candidate.to_lowercase();
+            let close = strsim::damerau_levenshtein(&word, &known) <= slips;
+            let similarity = strsim::jaro_winkler(&word, &known) + if close { 1.0 } else { 0.0 };
             (candidate, similarity)
         })
         .filter(|(_, similarity)| *similarity > 0.8)

@@ -14,7 +14,7 @@ pub(super) fn interpolate(
     findings: &mut Vec<Diagnostic>,
 ) {
     match &mut node.value {
-        Value::Null | Value::Empty => {}
+        Value::Null | Value::Empty | Value::Refused => {}
         Value::List(items) => {
             for item in items {
                 interpolate(item, environment, sources, findings);
@@ -38,11 +38,10 @@ pub(super) fn interpolate(
             }
             Err(problem) => {
                 let place = locate(&node.span, &problem.expression, sources);
-                let mut finding =
-                    Diagnostic::error(problem.code, problem.message).label(place, problem.label);
+                let mut finding = Diagnostic::error(problem.code, problem.message).label(place, problem.label);
                 finding.help.push(problem.help);
                 findings.push(finding);
-                node.value = Value::Null;
+                node.value = Value::Refused;
             }
         },
     }
@@ -105,15 +104,13 @@ fn value_of(expression: &str, environment: Environment<'_>) -> Result<String, Pr
     }
     // As in the shell, `:-` also steps in for a variable that is set to nothing.
     let value = environment(name).filter(|value| default.is_none() || !value.is_empty());
-    value
-        .or_else(|| default.map(str::to_owned))
-        .ok_or_else(|| Problem {
-            code: "environment-variable",
-            expression: expression.to_owned(),
-            message: format!("the environment variable `{name}` is not set"),
-            label: "needed here",
-            help: format!("set {name}, or give a default: `${{env:{name}:-value}}`"),
-        })
+    value.or_else(|| default.map(str::to_owned)).ok_or_else(|| Problem {
+        code: "environment-variable",
+        expression: expression.to_owned(),
+        message: format!("the environment variable `{name}` is not set"),
+        label: "needed here",
+        help: format!("set {name}, or give a default: `${{env:{name}:-value}}`"),
+    })
 }
 
 /// The expression's own place if it can be found in what was written, else the whole value's.
@@ -123,10 +120,7 @@ fn locate(span: &Span, expression: &str, sources: &Sources) -> Span {
     match written.find(expression) {
         Some(at) => {
             let start = span.range.start + at;
-            Span {
-                source: span.source,
-                range: start..start + expression.len(),
-            }
+            Span { source: span.source, range: start..start + expression.len() }
         }
         None => span.clone(),
     }

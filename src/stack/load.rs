@@ -43,18 +43,23 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Diagnostics> {
 }
 
 /// [`load`] with an environment of the caller's.
-pub(super) fn load_in(
-    path: &Path,
-    sets: &[String],
-    environment: Environment<'_>,
-) -> Result<Loaded, Diagnostics> {
+pub(super) fn load_in(path: &Path, sets: &[String], environment: Environment<'_>) -> Result<Loaded, Diagnostics> {
     let mut reader = FileReader::default();
     let document = reader.read(path, None);
     build(document, reader.sources, sets, environment)
 }
 
-/// Loads a stack from a text; `name` stands for its path in messages and for `extends`.
-pub(super) fn load_text(
+/// [`load`] for a text that is at hand; `name` stands for its path in messages, and `extends` is relative to it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(name: &str, text: &[u8], sets: &[String]) -> Result<Loaded, Diagnostics> {
+    let environment = |name: &str| std::env::var(name).ok();
+    load_text_in(name, text, sets, &environment)
+}
+
+/// [`load_text`] with an environment of the caller's.
+pub(super) fn load_text_in(
     name: &str,
     text: &[u8],
     sets: &[String],
@@ -85,12 +90,8 @@ fn build(
         }
     }
     interpolate(&mut document, environment, &sources, &mut findings);
-    let schema = super::schema::schema();
-    let Shaped {
-        mut json,
-        mut origins,
-        findings: misshapen,
-    } = shape::shape(&document, schema.as_value());
+    let schema = super::schema::stack_schema();
+    let Shaped { mut json, mut origins, findings: misshapen } = shape::shape(&document, schema.as_value());
     findings.extend(misshapen);
     fill_required(&mut json, &mut origins);
     resolve_artifacts(&mut json, &origins, &sources);
@@ -102,11 +103,7 @@ fn build(
             if diagnostics.has_errors() {
                 return Err(diagnostics);
             }
-            Ok(Loaded {
-                stack,
-                origins,
-                warnings: diagnostics,
-            })
+            Ok(Loaded { stack, origins, warnings: diagnostics })
         }
         Err(error) => {
             let path = error.path().to_string();
@@ -138,8 +135,8 @@ fn fill_required(json: &mut Json, origins: &mut Origins) {
 
 /// Artifacts are relative to the file that names them; those of `--set` to the working directory.
 fn resolve_artifacts(json: &mut Json, origins: &Origins, sources: &Sources) {
-    let services = json["services"].as_object_mut().into_iter().flatten();
-    for (name, service) in services {
+    let services = json.get_mut("services").and_then(Json::as_object_mut);
+    for (name, service) in services.into_iter().flatten() {
         let path = format!("services.{name}.artifact");
         let Some(artifact) = service.get("artifact").and_then(Json::as_str) else {
             continue;
@@ -162,9 +159,7 @@ fn without_detours(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            Component::ParentDir
-                if matches!(short.components().next_back(), Some(Component::Normal(_))) =>
-            {
+            Component::ParentDir if matches!(short.components().next_back(), Some(Component::Normal(_))) => {
                 short.pop();
             }
             other => short.push(other),
@@ -185,13 +180,7 @@ fn derive_defaults(json: &mut Json, origins: &mut Origins) {
             origins.derived.insert(child(path, key), how);
         }
     };
-    fill(
-        json,
-        "",
-        "protect",
-        production.into(),
-        "follows environment",
-    );
+    fill(json, "", "protect", production.into(), "follows environment");
     let protect = json["protect"].as_bool().unwrap_or(production);
 
     let empty = || Json::Object(Map::new());
@@ -201,59 +190,23 @@ fn derive_defaults(json: &mut Json, origins: &mut Origins) {
     }
     let follows = "follows protect";
     let ingress = &mut json["ingress"];
-    fill(
-        ingress,
-        "ingress",
-        "deletion_protection",
-        protect.into(),
-        follows,
-    );
+    fill(ingress, "ingress", "deletion_protection", protect.into(), follows);
 
     if let Some(database) = json.get_mut("database") {
-        fill(
-            database,
-            "database",
-            "deletion_protection",
-            protect.into(),
-            follows,
-        );
-        fill(
-            database,
-            "database",
-            "final_snapshot",
-            protect.into(),
-            follows,
-        );
+        fill(database, "database", "deletion_protection", protect.into(), follows);
+        fill(database, "database", "final_snapshot", protect.into(), follows);
         let class = database["class"].as_str().unwrap_or_default();
         if !facts::database::supports_performance_insights(class) {
             let how = "the class has none";
-            fill(
-                database,
-                "database",
-                "performance_insights",
-                false.into(),
-                how,
-            );
+            fill(database, "database", "performance_insights", false.into(), how);
         }
     }
     if let Some(cache) = json.get_mut("cache") {
         let replicated = cache["replicas"].as_u64() != Some(0);
-        fill(
-            cache,
-            "cache",
-            "multi_az",
-            replicated.into(),
-            "follows replicas",
-        );
+        fill(cache, "cache", "multi_az", replicated.into(), "follows replicas");
     }
     if let Some(storage) = json.get_mut("storage") {
-        fill(
-            storage,
-            "storage",
-            "empty_on_destroy",
-            (!protect).into(),
-            follows,
-        );
+        fill(storage, "storage", "empty_on_destroy", (!protect).into(), follows);
     }
     let services = json.get_mut("services").and_then(Json::as_object_mut);
     for (name, service) in services.into_iter().flatten() {
@@ -286,13 +239,11 @@ impl FileReader {
             finding
         };
         let bytes = read_file(path).map_err(|why| {
-            let mut finding =
-                Diagnostic::error("file", format!("can't read {}: {why}", path.display()));
+            let mut finding = Diagnostic::error("file", format!("can't read {}: {why}", path.display()));
             if from.is_none() {
-                finding.help.push(
-                    "name a stack file with `-f`, or write one to start from with `ticketctl init`"
-                        .to_owned(),
-                );
+                finding
+                    .help
+                    .push("name a stack file with `-f`, or write one to start from with `ticketctl init`".to_owned());
             }
             at(finding)
         })?;
@@ -300,17 +251,11 @@ impl FileReader {
         if self.chain.contains(&identity) {
             return Err(at(Diagnostic::error(
                 "extends",
-                format!(
-                    "{} extends itself, directly or through others",
-                    path.display()
-                ),
+                format!("{} extends itself, directly or through others", path.display()),
             )));
         }
         if self.chain.len() >= MAX_EXTENDS {
-            return Err(at(Diagnostic::error(
-                "extends",
-                format!("more than {MAX_EXTENDS} files extend one another"),
-            )));
+            return Err(at(Diagnostic::error("extends", format!("more than {MAX_EXTENDS} files extend one another"))));
         }
         self.chain.push(identity);
         self.parse(path, bytes)
@@ -344,19 +289,12 @@ impl FileReader {
     /// The file that `extends` names.
     fn base(&mut self, path: &Path, source: SourceId, extends: Entry) -> Result<Node, Diagnostic> {
         let Value::Scalar { text, .. } = &extends.node.value else {
-            return Err(
-                Diagnostic::error("type", "`extends` must be the path of one file").label(
-                    extends.key,
-                    format!("this is {}", extends.node.value.kind()),
-                ),
-            );
+            return Err(Diagnostic::error("type", "`extends` must be the path of one file")
+                .label(extends.key, format!("this is {}", extends.node.value.kind())));
         };
         let folder = path.parent().unwrap_or(Path::new(""));
         let base = without_detours(&folder.join(text));
-        let span = Span {
-            source,
-            range: extends.node.span.range,
-        };
+        let span = Span { source, range: extends.node.span.range };
         self.read(&base, Some(span))
     }
 
@@ -364,10 +302,7 @@ impl FileReader {
         let good = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
         let source = self.sources.add(name, text);
-        let span = Span {
-            source,
-            range: good..good,
-        };
+        let span = Span { source, range: good..good };
         Diagnostic::error("file", "the stack file isn't UTF-8 text")
             .label(span, "up to here it is")
             .help("save it as UTF-8")
@@ -385,9 +320,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     }
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err("it is larger than 1 MiB".to_owned());
     }

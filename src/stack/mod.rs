@@ -9,14 +9,19 @@ mod origins;
 mod overlay;
 mod schema;
 mod shape;
+mod show;
 mod tree;
 pub mod types;
 pub mod units;
 mod validate;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_text};
 pub use name::{full_name, name};
 pub use origins::Origins;
 pub use schema::schema;
+pub use show::show;
 pub use types::Stack;
+
+#[cfg(test)]
+mod tests;

@@ -37,3 +37,41 @@ pub fn full_name(stack: &Stack, parts: &[&str]) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::load_text;
+
+    fn stack(project: &str) -> Stack {
+        let text = format!("project: {project}\nenvironment: dev\nregion: ap-northeast-2\n");
+        load_text("stack.yaml", text.as_bytes(), &[]).unwrap_or_else(|d| panic!("{d}")).stack
+    }
+
+    #[test]
+    fn short_names_stay_as_they_are() {
+        assert_eq!(name(&stack("ticketing"), &["web"], 32), "ticketing-dev-web");
+        assert_eq!(name(&stack("ticketing"), &[], 32), "ticketing-dev");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let stack = stack("a-ticketing-platform");
+        let names = ["waiting-room", "waiting-rooms", "waiting-room-2"].map(|service| name(&stack, &[service], 32));
+        for short in &names {
+            assert!(short.len() <= 32 && !short.contains("--") && !short.ends_with('-'), "{short}");
+            assert!(short.starts_with("a-ticketing-platform-de"), "{short}");
+        }
+        assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");
+        assert_eq!(names[0], name(&stack, &["waiting-room"], 32), "the same every time");
+    }
+
+    #[test]
+    fn no_hyphen_is_left_before_the_hash() {
+        let stack = stack("abc");
+        for limit in 12..40 {
+            let short = name(&stack, &["a-b-c-d-e-f-g-h-i-j-k-l-m-n-o-p-q-r-s-t"], limit);
+            assert!(short.len() <= limit && !short.contains("--"), "{short}");
+        }
+    }
+}

@@ -8,11 +8,7 @@ use super::diagnostic::{Sources, Span};
 
 /// Path of a key, such as `services.web.paths[0]`.
 pub(super) fn child(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Path of an element of a list.
@@ -65,10 +61,7 @@ impl Origins {
 
     /// Where to point when the key is what is meant.
     pub(super) fn key_span(&self, path: &str) -> Option<Span> {
-        let key = self
-            .written
-            .get(path)
-            .and_then(|written| written.key.clone());
+        let key = self.written.get(path).and_then(|written| written.key.clone());
         key.or_else(|| self.span(path))
     }
 

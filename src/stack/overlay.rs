@@ -8,13 +8,7 @@ use super::tree::{self, Entry, Node, Value};
 /// Lays `over` on `base`: mappings are merged key by key, everything else is replaced.
 pub(super) fn merge(base: &mut Node, over: Node) {
     match (&mut base.value, over) {
-        (
-            Value::Map(base),
-            Node {
-                value: Value::Map(over),
-                ..
-            },
-        ) => {
+        (Value::Map(base), Node { value: Value::Map(over), .. }) => {
             for (name, entry) in over {
                 match base.get_mut(&name) {
                     Some(existing) => {
@@ -35,15 +29,13 @@ pub(super) fn merge(base: &mut Node, over: Node) {
 struct Step {
     name: String,
     index: Option<usize>,
+    /// Written in brackets, so that only a list will do.
+    bracketed: bool,
     span: Span,
 }
 
 /// Applies `path=value`. The value is YAML: `7`, `[a, c]`, `{cpu: 60}`, `null`.
-pub(super) fn set(
-    root: &mut Node,
-    argument: &str,
-    sources: &mut Sources,
-) -> Result<(), Diagnostic> {
+pub(super) fn set(root: &mut Node, argument: &str, sources: &mut Sources) -> Result<(), Diagnostic> {
     let source = sources.add(SET, argument);
     let (path, value_at) = split(argument, source)?;
     let mut value = tree::parse(sources, source, value_at)?;
@@ -61,19 +53,16 @@ pub(super) fn set(
 }
 
 fn span(source: SourceId, start: usize, end: usize) -> Span {
-    Span {
-        source,
-        range: start..end,
-    }
+    Span { source, range: start..end }
 }
 
 /// Cuts the argument at the first equals sign outside quotes and the path at dots and brackets.
 /// Returns the steps and where the value begins.
 fn split(argument: &str, source: SourceId) -> Result<(Vec<Step>, usize), Diagnostic> {
     let malformed = |start: usize, end: usize, what: &str| {
-        Diagnostic::error("set", what)
-            .label(span(source, start, end), "")
-            .help("write `--set path=value`, such as `--set services.web.instances.max=40` or `--set 'network.zones=[a, b]'`")
+        Diagnostic::error("set", what).label(span(source, start, end), "").help(
+            "write `--set path=value`, such as `--set services.web.instances.max=40` or `--set 'network.zones=[a, b]'`",
+        )
     };
     let mut steps: Vec<Step> = Vec::new();
     let mut at = 0;
@@ -96,17 +85,9 @@ fn split(argument: &str, source: SourceId) -> Result<(Vec<Step>, usize), Diagnos
         let index = name.parse::<usize>().ok();
         if name.is_empty() || (indexed && index.is_none()) {
             let end = (at + length.max(1)).min(argument.len());
-            return Err(malformed(
-                at.min(end),
-                end,
-                "a path needs a key or an index here",
-            ));
+            return Err(malformed(at.min(end), end, "a path needs a key or an index here"));
         }
-        steps.push(Step {
-            name: name.to_owned(),
-            index,
-            span: span(source, at, at + length),
-        });
+        steps.push(Step { name: name.to_owned(), index, bracketed: indexed, span: span(source, at, at + length) });
         at += length;
         match argument[at..].chars().next() {
             Some('=') => return Ok((steps, at + 1)),
@@ -126,22 +107,19 @@ fn insert(node: &mut Node, path: &[Step], value: Node) -> Result<(), Diagnostic>
     if let Value::List(items) = &mut node.value {
         let count = items.len();
         let Some(index) = step.index.filter(|index| *index <= count) else {
-            return Err(Diagnostic::error(
-                "set",
-                format!("`{}` is no element of this list", step.name),
-            )
-            .label(step.span.clone(), format!("the list has {count}"))
-            .help(format!(
-                "use 0 to {count}; {count} appends, and `path=[…]` sets the whole list"
-            )));
+            return Err(Diagnostic::error("set", format!("`{}` is no element of this list", step.name))
+                .label(step.span.clone(), format!("the list has {count}"))
+                .help(format!("use 0 to {count}; {count} appends, and `path=[…]` sets the whole list")));
         };
         if index == count {
-            items.push(Node {
-                value: Value::Null,
-                span: step.span.clone(),
-            });
+            items.push(Node { value: Value::Null, span: step.span.clone() });
         }
         return insert(&mut items[index], rest, value);
+    }
+    if step.bracketed {
+        return Err(Diagnostic::error("set", "there is no list here")
+            .label(step.span.clone(), "an element of what?")
+            .help("set the whole list: `path=[…]`"));
     }
     if !matches!(node.value, Value::Map(_)) {
         node.value = Value::Map(IndexMap::new());
@@ -152,10 +130,7 @@ fn insert(node: &mut Node, path: &[Step], value: Node) -> Result<(), Diagnostic>
     };
     let entry = map.entry(step.name.clone()).or_insert_with(|| Entry {
         key: step.span.clone(),
-        node: Node {
-            value: Value::Null,
-            span: step.span.clone(),
-        },
+        node: Node { value: Value::Null, span: step.span.clone() },
     });
     if rest.is_empty() {
         entry.key = step.span.clone();

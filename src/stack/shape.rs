@@ -21,11 +21,7 @@ pub(super) struct Shaped {
 
 /// Reads the document as far as it has the schema's shape.
 pub(super) fn shape(document: &Node, schema: &Json) -> Shaped {
-    let mut reader = Reader {
-        root: schema,
-        origins: Origins::default(),
-        findings: Vec::new(),
-    };
+    let mut reader = Reader { root: schema, origins: Origins::default(), findings: Vec::new() };
     let json = reader.node(document, schema, "");
     Shaped {
         json: json.unwrap_or_else(|| Json::Object(Map::new())),
@@ -51,6 +47,7 @@ impl<'a> Reader<'a> {
             (Value::Scalar { text, quoted }, "string" | "integer" | "number" | "boolean") => {
                 self.scalar(node, text, *quoted, schema, path)
             }
+            (Value::Refused, _) => None,
             _ => {
                 self.wrong_kind(node, schema, path);
                 None
@@ -71,9 +68,8 @@ impl<'a> Reader<'a> {
                     Some(target) => schema = target,
                     None => return schema,
                 }
-            } else if let Some(some) = schema["anyOf"]
-                .as_array()
-                .and_then(|any| any.iter().find(|one| one["type"] != "null"))
+            } else if let Some(some) =
+                schema["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["type"] != "null"))
             {
                 schema = some;
             } else {
@@ -127,11 +123,8 @@ impl<'a> Reader<'a> {
             }
         }
         let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
-        let missing: Vec<&str> = required
-            .iter()
-            .filter_map(Json::as_str)
-            .filter(|key| !object.contains_key(*key))
-            .collect();
+        let missing: Vec<&str> =
+            required.iter().filter_map(Json::as_str).filter(|key| !object.contains_key(*key)).collect();
         let mut complete = true;
         for key in missing {
             complete = false;
@@ -170,14 +163,9 @@ impl<'a> Reader<'a> {
         let mut complete = true;
         for (index, item) in items.iter().enumerate() {
             let path = element(path, index);
-            self.origins.written.insert(
-                path.clone(),
-                Written {
-                    key: None,
-                    value: item.span.clone(),
-                    container: false,
-                },
-            );
+            self.origins
+                .written
+                .insert(path.clone(), Written { key: None, value: item.span.clone(), container: false });
             match self.node(item, &schema["items"], &path) {
                 Some(value) => list.push(value),
                 None => complete = false,
@@ -186,14 +174,7 @@ impl<'a> Reader<'a> {
         complete.then_some(Json::Array(list))
     }
 
-    fn scalar(
-        &mut self,
-        node: &Node,
-        text: &str,
-        quoted: bool,
-        schema: &'a Json,
-        path: &str,
-    ) -> Option<Json> {
+    fn scalar(&mut self, node: &Node, text: &str, quoted: bool, schema: &'a Json, path: &str) -> Option<Json> {
         if !self.plain_text(text, &node.span) {
             return None;
         }
@@ -213,8 +194,7 @@ impl<'a> Reader<'a> {
             Err(reason) => {
                 let expected = expected(schema);
                 let mut finding =
-                    Diagnostic::error("value", format!("`{path}` must be {expected}"))
-                        .label(node.span.clone(), reason);
+                    Diagnostic::error("value", format!("`{path}` must be {expected}")).label(node.span.clone(), reason);
                 let suggestion = did_you_mean(text, choices(schema).iter().map(|c| c.0));
                 finding.help.extend(suggestion);
                 if quoted && kind_of(schema) != "string" {
@@ -232,23 +212,14 @@ impl<'a> Reader<'a> {
             return Err("unknown".to_owned());
         }
         let length = text.chars().count() as u64;
-        if schema["maxLength"]
-            .as_u64()
-            .is_some_and(|most| length > most)
-        {
+        if schema["maxLength"].as_u64().is_some_and(|most| length > most) {
             return Err(format!("has {length} characters"));
         }
-        if schema["minLength"]
-            .as_u64()
-            .is_some_and(|least| length < least)
-        {
+        if schema["minLength"].as_u64().is_some_and(|least| length < least) {
             return Err("too short".to_owned());
         }
         let matches = |pattern: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(text));
-        if schema["pattern"]
-            .as_str()
-            .is_some_and(|pattern| !matches(pattern))
-        {
+        if schema["pattern"].as_str().is_some_and(|pattern| !matches(pattern)) {
             return Err(String::new());
         }
         Ok(Json::String(text.to_owned()))
@@ -256,10 +227,7 @@ impl<'a> Reader<'a> {
 
     /// Refuses characters that could pass for something else further on.
     fn plain_text(&mut self, text: &str, span: &Span) -> bool {
-        let Some(bad) = text
-            .chars()
-            .find(|c| c.is_control() || RESERVED.contains(c))
-        else {
+        let Some(bad) = text.chars().find(|c| c.is_control() || RESERVED.contains(c)) else {
             return true;
         };
         let name = if bad.is_control() {
@@ -267,47 +235,30 @@ impl<'a> Reader<'a> {
         } else {
             format!("the reserved character `{bad}`")
         };
-        self.findings.push(
-            Diagnostic::error("character", format!("a text may not hold {name}"))
-                .label(span.clone(), ""),
-        );
+        self.findings
+            .push(Diagnostic::error("character", format!("a text may not hold {name}")).label(span.clone(), ""));
         false
     }
 
-    fn unknown_key<'k>(
-        &mut self,
-        name: &str,
-        key: &Span,
-        path: &str,
-        known: impl Iterator<Item = &'k str> + Clone,
-    ) {
-        let mut finding = Diagnostic::error("unknown-key", format!("unknown key `{path}`"))
-            .label(key.clone(), "not known here");
+    fn unknown_key<'k>(&mut self, name: &str, key: &Span, path: &str, known: impl Iterator<Item = &'k str> + Clone) {
+        let mut finding =
+            Diagnostic::error("unknown-key", format!("unknown key `{path}`")).label(key.clone(), "not known here");
         finding.help.extend(did_you_mean(name, known.clone()));
-        finding
-            .help
-            .push(format!("allowed here: {}", list_of(known)));
+        finding.help.push(format!("allowed here: {}", list_of(known)));
         self.findings.push(finding);
     }
 
     fn missing_key(&mut self, node: &Node, known: &Map<String, Json>, key: &str, path: &str) {
         let key_path = child(path, key);
-        let span = self
-            .origins
-            .key_span(path)
-            .unwrap_or_else(|| node.span.clone());
+        let span = self.origins.key_span(path).unwrap_or_else(|| node.span.clone());
         let schema = known.get(key).map(|schema| self.resolve(schema));
-        let example = known
-            .get(key)
-            .and_then(|schema| schema["examples"][0].as_str());
+        let example = known.get(key).and_then(|schema| schema["examples"][0].as_str());
         let mut finding = Diagnostic::error("missing-key", format!("`{key_path}` is missing"))
             .label(span, format!("`{key}` must be given here"));
         if let Some(example) = example {
             finding.help.push(format!("add `{key}: {example}`"));
         } else if let Some(schema) = schema {
-            finding
-                .help
-                .push(format!("add `{key}`: {}", expected(schema)));
+            finding.help.push(format!("add `{key}`: {}", expected(schema)));
         }
         self.findings.push(finding);
     }
@@ -328,11 +279,7 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong_kind(&mut self, node: &Node, schema: &'a Json, path: &str) {
-        let what = if path.is_empty() {
-            "a stack file".to_owned()
-        } else {
-            format!("`{path}`")
-        };
+        let what = if path.is_empty() { "a stack file".to_owned() } else { format!("`{path}`") };
         let span = self.origins.span(path).unwrap_or_else(|| node.span.clone());
         let mut finding = Diagnostic::error("type", format!("{what} must be {}", expected(schema)))
             .label(span, format!("this is {}", node.value.kind()));
@@ -349,11 +296,7 @@ fn kind_of(schema: &Json) -> &str {
     let one = |kind: &'_ Json| kind.as_str().filter(|kind| *kind != "null").map(str::len);
     match &schema["type"] {
         Json::String(kind) => kind,
-        Json::Array(kinds) => kinds
-            .iter()
-            .find(|kind| one(kind).is_some())
-            .and_then(Json::as_str)
-            .unwrap_or("string"),
+        Json::Array(kinds) => kinds.iter().find(|kind| one(kind).is_some()).and_then(Json::as_str).unwrap_or("string"),
         _ => "string",
     }
 }
@@ -363,8 +306,7 @@ fn choices(schema: &Json) -> Vec<(&str, Option<&str>)> {
     let listed = schema["enum"].as_array().into_iter().flatten();
     let described = schema["oneOf"].as_array().into_iter().flatten();
     let listed = listed.filter_map(|word| Some((word.as_str()?, None)));
-    let described =
-        described.filter_map(|one| Some((one["const"].as_str()?, one["description"].as_str())));
+    let described = described.filter_map(|one| Some((one["const"].as_str()?, one["description"].as_str())));
     listed.chain(described).collect()
 }
 
@@ -420,28 +362,19 @@ fn integer(text: &str, schema: &Json) -> Result<Json, String> {
     if digits.len() > 1 && digits.starts_with('0') {
         return Err("write it without leading zeros".to_owned());
     }
-    let value = text
-        .parse::<i64>()
-        .map_err(|_| "far too large".to_owned())?;
+    let value = text.parse::<i64>().map_err(|_| "far too large".to_owned())?;
     within(value as f64, schema)?;
     Ok(Json::from(value))
 }
 
 fn number(text: &str, schema: &Json) -> Result<Json, String> {
-    let value = text
-        .parse::<f64>()
-        .ok()
-        .filter(|value| value.is_finite())
-        .ok_or_else(String::new)?;
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(String::new)?;
     within(value, schema)?;
     Ok(Json::from(value))
 }
 
 fn within(value: f64, schema: &Json) -> Result<(), String> {
-    if schema["minimum"]
-        .as_f64()
-        .is_some_and(|least| value < least)
-    {
+    if schema["minimum"].as_f64().is_some_and(|least| value < least) {
         return Err("too small".to_owned());
     }
     if schema["maximum"].as_f64().is_some_and(|most| value > most) {

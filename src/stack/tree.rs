@@ -20,6 +20,8 @@ pub(super) enum Value {
     Null,
     /// Nothing after the colon.
     Empty,
+    /// Something that has been reported already.
+    Refused,
     /// A number, boolean or text; which of them it is, the schema decides.
     Scalar {
         text: String,
@@ -40,7 +42,7 @@ impl Value {
     /// What it is, for error messages.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Null | Self::Empty => "nothing",
+            Self::Null | Self::Empty | Self::Refused => "nothing",
             Self::Scalar { .. } => "a single value",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -141,35 +143,38 @@ pub(super) fn parse(sources: &Sources, source: SourceId, from: usize) -> Result<
             max_depth: 40,
             max_nodes: 50_000,
             max_events: 200_000,
-            max_documents: 1,
+            max_documents: 2,
             flow_nesting_limit: 40,
         },
         strict_booleans: true,
         with_snippet: false,
         non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
     };
-    let whole = Span {
-        source,
-        range: from..from,
-    };
+    let whole = Span { source, range: from..from };
     serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options)
         .map(|raw| node(raw, &Place { source, from, text }))
         .map_err(|error| {
-            let span = error.location().map(|location| {
-                let place = Place { source, from, text };
-                place.span(&location)
-            });
-            Diagnostic::error("syntax", format!("not valid YAML: {}", first_line(&error)))
-                .label(span.unwrap_or(whole), "")
+            let place = Place { source, from, text };
+            let span = error.location().map(|location| place.span(&location));
+            Diagnostic::error("syntax", format!("not valid YAML: {}", explain(&error))).label(span.unwrap_or(whole), "")
         })
 }
 
-/// The parser's message without the position, which the diagnostic shows itself.
-fn first_line(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    let end = line.rfind(" at line ").unwrap_or(line.len());
-    line[..end].trim_end_matches([',', ':']).to_owned()
+/// The parser's message in our words where its own speak of its settings, and without the position, which the
+/// diagnostic shows itself.
+fn explain(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is there twice"),
+        serde_saphyr::Error::DuplicateMappingKey { key: None, .. } => "a key is there twice".to_owned(),
+        serde_saphyr::Error::MultipleDocuments { .. } => "one file holds one document".to_owned(),
+        serde_saphyr::Error::Budget { .. } => "larger or deeper than any stack file".to_owned(),
+        other => {
+            let text = other.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let end = line.rfind(" at line ").unwrap_or(line.len());
+            line[..end].trim_end_matches([',', ':']).to_owned()
+        }
+    }
 }
 
 struct Place<'a> {
@@ -181,15 +186,21 @@ struct Place<'a> {
 impl Place<'_> {
     fn span(&self, location: &serde_saphyr::Location) -> Span {
         let at = |n: Option<u64>| n.and_then(|n| usize::try_from(n).ok());
+        // Errors of the scanner have a line and a column only.
         let start = at(location.span().byte_offset())
-            .unwrap_or_default()
+            .unwrap_or_else(|| self.byte_at(location.line(), location.column()))
             .min(self.text.len());
         let length = at(location.span().byte_len()).unwrap_or_default();
         let end = start.saturating_add(length).min(self.text.len());
-        Span {
-            source: self.source,
-            range: self.from + start..self.from + end,
-        }
+        Span { source: self.source, range: self.from + start..self.from + end }
+    }
+
+    /// The byte at a line and column, both from 1.
+    fn byte_at(&self, line: u64, column: u64) -> usize {
+        let skipped = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+        let line_start: usize = self.text.split_inclusive('\n').take(skipped(line)).map(str::len).sum();
+        let rest = &self.text[line_start..];
+        line_start + rest.chars().take(skipped(column)).map(char::len_utf8).sum::<usize>()
     }
 
     /// The characters as they were written.
@@ -205,23 +216,14 @@ fn node(raw: Spanned<Raw>, place: &Place<'_>) -> Node {
     let value = match raw.value {
         Raw::Null if written.is_empty() => Value::Empty,
         Raw::Null => Value::Null,
-        Raw::Typed => Value::Scalar {
-            text: written.to_owned(),
-            quoted: false,
-        },
-        Raw::Text(text) => Value::Scalar {
-            text,
-            quoted: written.starts_with(['"', '\'', '|', '>']),
-        },
+        Raw::Typed => Value::Scalar { text: written.to_owned(), quoted: false },
+        Raw::Text(text) => Value::Scalar { text, quoted: written.starts_with(['"', '\'', '|', '>']) },
         Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, place)).collect()),
         Raw::Map(entries) => Value::Map(
             entries
                 .into_iter()
                 .map(|(key, value)| {
-                    let entry = Entry {
-                        key: place.span(&key.defined),
-                        node: node(value, place),
-                    };
+                    let entry = Entry { key: place.span(&key.defined), node: node(value, place) };
                     (key.value, entry)
                 })
                 .collect(),
@@ -243,7 +245,7 @@ mod tests {
     fn show(node: &Node) -> String {
         match &node.value {
             Value::Null => "null".to_owned(),
-            Value::Empty => "empty".to_owned(),
+            Value::Empty | Value::Refused => "empty".to_owned(),
             Value::Scalar { text, quoted } => format!("{text:?}{}", if *quoted { "q" } else { "" }),
             Value::List(items) => {
                 format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(","))
@@ -263,9 +265,7 @@ mod tests {
             show(&node),
             r#"{a="010",b="8080"q,c=empty,d=null,e=["on","1e3","7d"],7="é",f="0x1F",g=".inf",h="true"}"#
         );
-        let Value::Map(map) = &node.value else {
-            panic!("a map")
-        };
+        let Value::Map(map) = &node.value else { panic!("a map") };
         assert_eq!(&text[map["7"].node.span.range.clone()], "é");
         assert_eq!(&text[map["b"].key.range.clone()], "b");
     }
@@ -273,10 +273,7 @@ mod tests {
     #[test]
     fn aliases_and_merges_are_followed() {
         let node = parsed("x: &x {a: 1, b: 2}\ny: *x\nz:\n  <<: *x\n  b: 3\n").expect("valid");
-        assert_eq!(
-            show(&node),
-            r#"{x={a="1",b="2"},y={a="1",b="2"},z={b="3",a="1"}}"#
-        );
+        assert_eq!(show(&node), r#"{x={a="1",b="2"},y={a="1",b="2"},z={b="3",a="1"}}"#);
     }
 
     #[test]
@@ -288,24 +285,11 @@ mod tests {
         }
         let deep = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
         let deep_map = format!("{}1", "a: {".repeat(3000));
-        for text in [
-            bomb.as_str(),
-            &deep,
-            &deep_map,
-            "a: 1\na: 2",
-            "[",
-            "a: b: c",
-            "\u{0}",
-            "--- 1\n--- 2",
-            "a: *nope",
-        ] {
+        for text in [bomb.as_str(), &deep, &deep_map, "a: 1\na: 2", "[", "a: b: c", "\u{0}", "--- 1\n--- 2", "a: *nope"]
+        {
             let started = std::time::Instant::now();
             assert!(parsed(text).is_err(), "{:.40?} was accepted", text);
-            assert!(
-                started.elapsed().as_secs() < 5,
-                "{:.40?} took too long",
-                text
-            );
+            assert!(started.elapsed().as_secs() < 5, "{:.40?} took too long", text);
         }
     }
 }

@@ -29,19 +29,13 @@ use super::units::without_default;
 #[schemars(title = "ticketctl stack")]
 pub struct Stack {
     /// Short name of the product. Begins every name in AWS.
-    #[schemars(
-        regex(pattern = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"),
-        length(min = 1, max = 32)
-    )]
+    #[schemars(regex(pattern = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"), length(min = 1, max = 32))]
     #[schemars(extend("patternErrorMessage" = "lower-case letters, digits and single hyphens, beginning with a letter"))]
     #[schemars(example = &"ticketing")]
     pub project: String,
 
     /// Which copy of the product this is, such as dev or prod. Second part of every name in AWS.
-    #[schemars(
-        regex(pattern = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"),
-        length(min = 1, max = 32)
-    )]
+    #[schemars(regex(pattern = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"), length(min = 1, max = 32))]
     #[schemars(extend("patternErrorMessage" = "lower-case letters, digits and single hyphens, beginning with a letter"))]
     #[schemars(example = &"dev")]
     pub environment: String,
@@ -70,6 +64,7 @@ pub struct Stack {
 
     /// The public load balancer, made as soon as there is a service.
     #[serde(default)]
+    #[schemars(transform = without_default)]
     pub ingress: Ingress,
 
     /// Aurora MySQL. Left out, there is none.

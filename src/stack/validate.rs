@@ -20,11 +20,7 @@ use super::units::Duration;
 
 /// All findings about the stack, in no particular order.
 pub(super) fn validate(stack: &Stack, origins: &Origins) -> Vec<Diagnostic> {
-    let mut checker = Checker {
-        stack,
-        origins,
-        found: Vec::new(),
-    };
+    let mut checker = Checker { stack, origins, found: Vec::new() };
     names::check(&mut checker);
     network::check(&mut checker);
     services::check(&mut checker);
@@ -52,19 +48,11 @@ struct Finding<'c, 'a> {
 
 impl<'a> Checker<'a> {
     fn error(&mut self, code: &'static str, message: impl Into<String>) -> Finding<'_, 'a> {
-        Finding {
-            checker: self,
-            diagnostic: Diagnostic::error(code, message),
-            moot: false,
-        }
+        Finding { checker: self, diagnostic: Diagnostic::error(code, message), moot: false }
     }
 
     fn warning(&mut self, code: &'static str, message: impl Into<String>) -> Finding<'_, 'a> {
-        Finding {
-            checker: self,
-            diagnostic: Diagnostic::warning(code, message),
-            moot: false,
-        }
+        Finding { checker: self, diagnostic: Diagnostic::warning(code, message), moot: false }
     }
 
     /// Reports what a table of AWS classes says.
@@ -72,10 +60,7 @@ impl<'a> Checker<'a> {
         match verdict {
             Verdict::Offered => {}
             Verdict::Unknown => self
-                .warning(
-                    "unknown-class",
-                    format!("`{class}` isn't in ticketctl's tables of {AS_OF}"),
-                )
+                .warning("unknown-class", format!("`{class}` isn't in ticketctl's tables of {AS_OF}"))
                 .at(path, "AWS may refuse this")
                 .report(),
             Verdict::Wrong { reason, help } => {
@@ -93,24 +78,18 @@ impl<'a> Checker<'a> {
     fn seconds(&mut self, path: &str, value: Duration, least: &str, most: &str) {
         let bound = |text: &str| text.parse::<Duration>().unwrap_or(value);
         if value < bound(least) || value > bound(most) || !value.is_whole_secs() {
-            self.error(
-                "range",
-                format!("`{path}` must be from {least} to {most}, in whole seconds"),
-            )
-            .at(path, "")
-            .report();
+            self.error("range", format!("`{path}` must be from {least} to {most}, in whole seconds"))
+                .at(path, "")
+                .report();
         }
     }
 
     /// Refuses a duration outside `least..=most` days or not in whole days.
     fn days(&mut self, path: &str, value: Duration, least: i32, most: i32) {
         if !(least..=most).contains(&value.days()) || !value.is_whole_days() {
-            self.error(
-                "range",
-                format!("`{path}` must be from {least}d to {most}d, in whole days"),
-            )
-            .at(path, "")
-            .report();
+            self.error("range", format!("`{path}` must be from {least}d to {most}d, in whole days"))
+                .at(path, "")
+                .report();
         }
     }
 }

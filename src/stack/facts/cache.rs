@@ -7,41 +7,17 @@ use super::{Family, Verdict, judge};
 const FAMILIES: &[Family] = &[
     ("m4", "large xlarge 2xlarge 4xlarge 10xlarge"),
     ("m5", "large xlarge 2xlarge 4xlarge 12xlarge 24xlarge"),
-    (
-        "m6g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "m7g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "m8g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
+    ("m6g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("m7g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("m8g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
     ("r4", "large xlarge 2xlarge 4xlarge 8xlarge 16xlarge"),
     ("r5", "large xlarge 2xlarge 4xlarge 12xlarge 24xlarge"),
-    (
-        "r6g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
+    ("r6g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
     ("r6gd", "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
-    (
-        "r7g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "r8g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "c7gn",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "c8gn",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
+    ("r7g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("r8g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("c7gn", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("c8gn", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
     ("t2", "micro small medium"),
     ("t4g", "micro small medium"),
     ("t3", "micro small medium"),
@@ -66,17 +42,8 @@ mod tests {
         for class_name in ["cache.t3.micro", "cache.t4g.small", "cache.r7g.large"] {
             assert_eq!(class(class_name), Verdict::Offered, "{class_name}");
         }
-        for class_name in [
-            "t3.medium",
-            "cache.t3.large2",
-            "cache.m1.small",
-            "db.r6g.large",
-            "redis",
-        ] {
-            assert!(
-                matches!(class(class_name), Verdict::Wrong { .. }),
-                "{class_name}"
-            );
+        for class_name in ["t3.medium", "cache.t3.large2", "cache.m1.small", "db.r6g.large", "redis"] {
+            assert!(matches!(class(class_name), Verdict::Wrong { .. }), "{class_name}");
         }
         assert_eq!(class("cache.r9g.large"), Verdict::Unknown);
     }

@@ -5,34 +5,13 @@ use super::{Family, Verdict, judge};
 /// Instance classes that run Aurora MySQL 3 in some region.
 /// Source: "Supported DB engines for DB instance classes" in the Amazon Aurora User Guide, and the AWS price list.
 const FAMILIES: &[Family] = &[
-    (
-        "r5",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge",
-    ),
-    (
-        "r6g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "r6i",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge",
-    ),
-    (
-        "r7g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
-    (
-        "r7i",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
-    ),
-    (
-        "r8g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
-    ),
-    (
-        "x2g",
-        "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
-    ),
+    ("r5", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"),
+    ("r6g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("r6i", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge"),
+    ("r7g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
+    ("r7i", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge"),
+    ("r8g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge"),
+    ("x2g", "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"),
     ("t4g", "medium large"),
     ("t3", "medium large"),
 ];
@@ -198,12 +177,7 @@ mod tests {
         for class_name in ["db.t3.medium", "db.r6g.large", "db.r8g.48xlarge"] {
             assert_eq!(class(class_name), Verdict::Offered, "{class_name}");
         }
-        for class_name in [
-            "db.r9g.large",
-            "db.r8gd.large",
-            "db.r7g.24xlarge",
-            "db.t3.small",
-        ] {
+        for class_name in ["db.r9g.large", "db.r8gd.large", "db.r7g.24xlarge", "db.t3.small"] {
             assert_eq!(class(class_name), Verdict::Unknown, "{class_name}");
         }
         let wrong = [
@@ -220,10 +194,7 @@ mod tests {
             "db.🦀9.large",
         ];
         for class_name in wrong {
-            assert!(
-                matches!(class(class_name), Verdict::Wrong { .. }),
-                "{class_name}"
-            );
+            assert!(matches!(class(class_name), Verdict::Wrong { .. }), "{class_name}");
         }
     }
 

@@ -33,10 +33,8 @@ pub const OLD_TLS_POLICIES: &[&str] = &[
 
 /// Retention times that CloudWatch Logs knows, in days.
 /// Source: `PutRetentionPolicy`, Amazon CloudWatch Logs API Reference.
-pub const LOG_RETENTION_DAYS: &[i32] = &[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
-    3288, 3653,
-];
+pub const LOG_RETENTION_DAYS: &[i32] =
+    &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// Intervals of enhanced monitoring, in seconds; 0 is off.
 /// Source: `CreateDBInstance`, Amazon RDS API Reference.

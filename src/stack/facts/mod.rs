@@ -47,7 +47,7 @@ pub(super) fn judge(class: &str, prefix: &str, families: &[Family], what: &str) 
         let meant = format!("{prefix}{bare}");
         let help = match judge(&meant, prefix, families, what) {
             Verdict::Offered => format!("did you mean `{meant}`?"),
-            _ => format!("{what} looks like `{prefix}{}", first_class(families)) + "`",
+            _ => format!("{what} looks like `{prefix}{}`", first_class(families)),
         };
         return wrong(format!("{what} begins with `{prefix}`"), vec![help]);
     };
@@ -59,12 +59,14 @@ pub(super) fn judge(class: &str, prefix: &str, families: &[Family], what: &str) 
         if is_newer(family, families) && is_size(size) {
             return Verdict::Unknown;
         }
-        let names = families.iter().map(|(family, _)| *family);
-        let mut help: Vec<String> = did_you_mean(family, names.clone()).into_iter().collect();
-        help.push(format!(
-            "families: {}",
-            names.collect::<Vec<_>>().join(", ")
-        ));
+        let names: Vec<&str> = families.iter().map(|(family, _)| *family).collect();
+        let mut help: Vec<String> = did_you_mean(family, names.iter().copied()).into_iter().collect();
+        // EC2 has more families than help anybody.
+        help.push(if names.len() > 20 {
+            format!("{what} looks like `{prefix}{}`", first_class(families))
+        } else {
+            format!("families: {}", names.join(", "))
+        });
         return wrong(format!("no family `{family}`"), help);
     };
     if sizes.split(' ').any(|known| known == size) {
@@ -79,7 +81,7 @@ pub(super) fn judge(class: &str, prefix: &str, families: &[Family], what: &str) 
 
 fn first_class(families: &[Family]) -> String {
     let (family, sizes) = families.last().copied().unwrap_or(("t3", "medium"));
-    let size = sizes.split(' ').next().unwrap_or("medium");
+    let size = sizes.split(' ').find(|size| *size == "medium" || *size == "large").unwrap_or("large");
     format!("{family}.{size}")
 }
 
@@ -92,28 +94,19 @@ fn is_newer(family: &str, families: &[Family]) -> bool {
     let Some((kind, generation)) = generation(family) else {
         return false;
     };
-    let newest = families
-        .iter()
-        .filter_map(|(known, _)| generation_of_kind(known, kind))
-        .max();
+    let newest = families.iter().filter_map(|(known, _)| generation_of_kind(known, kind)).max();
     newest.is_some_and(|newest| generation >= newest)
 }
 
 fn generation_of_kind(family: &str, kind: &str) -> Option<u32> {
-    generation(family)
-        .filter(|(other, _)| *other == kind)
-        .map(|(_, generation)| generation)
+    generation(family).filter(|(other, _)| *other == kind).map(|(_, generation)| generation)
 }
 
 /// `r8gd` → `r`, 8.
 fn generation(family: &str) -> Option<(&str, u32)> {
     let letters = family.find(|c: char| c.is_ascii_digit())?;
-    let digits = family[letters..]
-        .find(|c: char| !c.is_ascii_digit())
-        .map_or(family.len(), |at| letters + at);
-    let suffix_is_plain = family[digits..]
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c == '-');
+    let digits = family[letters..].find(|c: char| !c.is_ascii_digit()).map_or(family.len(), |at| letters + at);
+    let suffix_is_plain = family[digits..].chars().all(|c| c.is_ascii_lowercase() || c == '-');
     let number = family[letters..digits].parse().ok()?;
     (letters > 0 && suffix_is_plain).then_some((&family[..letters], number))
 }

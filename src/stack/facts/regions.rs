@@ -12,11 +12,7 @@ pub struct Region {
 }
 
 const fn region(name: &'static str, zones: &'static str) -> Region {
-    Region {
-        name,
-        zones,
-        some: "",
-    }
+    Region { name, zones, some: "" }
 }
 
 /// All regions of the partitions `aws`, `aws-cn`, `aws-us-gov` and `aws-eusc`.
@@ -25,11 +21,7 @@ pub const REGIONS: &[Region] = &[
     region("af-south-1", "abc"),
     region("ap-east-1", "abc"),
     region("ap-east-2", "abc"),
-    Region {
-        name: "ap-northeast-1",
-        zones: "acd",
-        some: "b",
-    },
+    Region { name: "ap-northeast-1", zones: "acd", some: "b" },
     region("ap-northeast-2", "abcd"),
     region("ap-northeast-3", "abc"),
     region("ap-south-1", "abc"),
@@ -53,11 +45,7 @@ pub const REGIONS: &[Region] = &[
     region("eu-west-1", "abc"),
     region("eu-west-2", "abc"),
     region("eu-west-3", "abc"),
-    Region {
-        name: "eusc-de-east-1",
-        zones: "ab",
-        some: "c",
-    },
+    Region { name: "eusc-de-east-1", zones: "ab", some: "c" },
     region("il-central-1", "abc"),
     region("me-central-1", "abc"),
     region("me-south-1", "abc"),

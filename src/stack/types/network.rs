@@ -13,6 +13,9 @@ pub(super) const BOOT_ENDPOINTS: [&str; 8] =
 /// Further endpoints for services that run a container image.
 pub(super) const IMAGE_ENDPOINTS: [&str; 2] = ["ecr.api", "ecr.dkr"];
 
+/// Two zones of Seoul.
+const EXAMPLE_ZONES: [&str; 2] = ["a", "c"];
+
 /// The VPC and its subnets: one public, one private and one database subnet per zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -23,7 +26,7 @@ pub struct Network {
 
     /// Availability zones, as letters or full names; at least two. Their order decides which subnet lies
     /// where, so add new ones at the end.
-    #[schemars(example = ["a", "c"])]
+    #[schemars(example = EXAMPLE_ZONES)]
     pub zones: Vec<String>,
 
     /// How private subnets reach the internet.

@@ -9,11 +9,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
     };
     c.class("cache.class", &cache.class, facts::class(&cache.class));
     if let Some(eviction) = &cache.eviction {
-        c.class(
-            "cache.eviction.class",
-            &eviction.class,
-            facts::class(&eviction.class),
-        );
+        c.class("cache.eviction.class", &eviction.class, facts::class(&eviction.class));
     }
     if cache.multi_az && cache.replicas == 0 {
         c.error("multi-az", "Redis over several zones needs a replica")
@@ -24,24 +20,15 @@ pub(super) fn check(c: &mut Checker<'_>) {
     }
     if c.stack.protect && cache.replicas == 0 {
         c.warning("no-replica", "a protected Redis without a replica")
-            .at(
-                "cache.replicas",
-                "when its node fails, all holds and queues are lost",
-            )
+            .at("cache.replicas", "when its node fails, all holds and queues are lost")
             .help("use at least 1")
             .report();
     }
     if c.stack.protect && facts::is_burstable(&cache.class) {
-        c.warning(
-            "burstable",
-            format!("{} is made for development", cache.class),
-        )
-        .at(
-            "cache.class",
-            "slows down when its processor credits run out",
-        )
-        .help("use a cache.r or cache.m class")
-        .report();
+        c.warning("burstable", format!("{} is made for development", cache.class))
+            .at("cache.class", "slows down when its processor credits run out")
+            .help("use a cache.r or cache.m class")
+            .report();
     }
     c.days("cache.snapshots", cache.snapshots, 0, 35);
     if !cache.idle_timeout.is_zero() {

@@ -34,16 +34,10 @@ fn class(c: &mut Checker<'_>, database: &Database) {
             .report();
     }
     if facts::is_withdrawn(&database.version) {
-        c.error(
-            "version",
-            format!("AWS no longer offers {}", database.version),
-        )
-        .at("database.version", "")
-        .help(format!(
-            "use {}, of the long-term support line",
-            Database::default().version
-        ))
-        .report();
+        c.error("version", format!("AWS no longer offers {}", database.version))
+            .at("database.version", "")
+            .help(format!("use {}, of the long-term support line", Database::default().version))
+            .report();
     }
 }
 
@@ -53,24 +47,15 @@ fn availability(c: &mut Checker<'_>, database: &Database) {
     }
     if database.readers == 0 {
         c.warning("no-reader", "a protected database without a reader")
-            .at(
-                "database.readers",
-                "when the writer fails, a new one takes minutes",
-            )
+            .at("database.readers", "when the writer fails, a new one takes minutes")
             .help("use at least 1")
             .report();
     }
     if facts::is_burstable(&database.class) {
-        c.warning(
-            "burstable",
-            format!("{} is made for development", database.class),
-        )
-        .at(
-            "database.class",
-            "slows down when its processor credits run out",
-        )
-        .help("use a db.r class")
-        .report();
+        c.warning("burstable", format!("{} is made for development", database.class))
+            .at("database.class", "slows down when its processor credits run out")
+            .help("use a db.r class")
+            .report();
     }
 }
 
@@ -79,63 +64,39 @@ fn settings(c: &mut Checker<'_>, database: &Database) {
     c.seconds("database.slow_query", database.slow_query, "1s", "1h");
     let monitoring = database.enhanced_monitoring;
     if !limits::MONITORING_SECONDS.contains(&monitoring.secs()) || !monitoring.is_whole_secs() {
-        c.error(
-            "monitoring",
-            format!("RDS has no enhanced monitoring every {monitoring}"),
-        )
-        .at("database.enhanced_monitoring", "")
-        .help("use 1s, 5s, 10s, 15s, 30s or 60s, or 0s for none")
-        .report();
+        c.error("monitoring", format!("RDS has no enhanced monitoring every {monitoring}"))
+            .at("database.enhanced_monitoring", "")
+            .help("use 1s, 5s, 10s, 15s, 30s or 60s, or 0s for none")
+            .report();
     }
     let zone = database.time_zone.as_str();
     if !facts::TIME_ZONES.contains(&zone) {
-        c.error(
-            "time-zone",
-            format!("Aurora MySQL has no time zone `{zone}`"),
-        )
-        .at("database.time_zone", "")
-        .maybe_help(did_you_mean(zone, facts::TIME_ZONES.iter().copied()))
-        .report();
+        c.error("time-zone", format!("Aurora MySQL has no time zone `{zone}`"))
+            .at("database.time_zone", "")
+            .maybe_help(did_you_mean(zone, facts::TIME_ZONES.iter().copied()))
+            .report();
     }
     if facts::RESERVED_USERS.contains(&database.username.to_lowercase().as_str()) {
-        c.error(
-            "username",
-            format!("Aurora keeps the user `{}` for itself", database.username),
-        )
-        .at("database.username", "")
-        .report();
+        c.error("username", format!("Aurora keeps the user `{}` for itself", database.username))
+            .at("database.username", "")
+            .report();
     }
     let own = ["mysql", "sys", "information_schema", "performance_schema"];
     if own.contains(&database.name.to_lowercase().as_str()) {
-        c.error(
-            "database-name",
-            format!("MySQL keeps the database `{}` for itself", database.name),
-        )
-        .at("database.name", "")
-        .report();
+        c.error("database-name", format!("MySQL keeps the database `{}` for itself", database.name))
+            .at("database.name", "")
+            .report();
     }
 }
 
 /// Cluster parameters that follow from other keys, and the key to use instead.
 const MANAGED: &[(&str, &str)] = &[
     ("time_zone", "set `database.time_zone`"),
-    (
-        "slow_query_log",
-        "put `slowquery` into `database.log_exports`",
-    ),
+    ("slow_query_log", "put `slowquery` into `database.log_exports`"),
     ("long_query_time", "set `database.slow_query`"),
-    (
-        "server_audit_logging",
-        "put `audit` into `database.log_exports`",
-    ),
-    (
-        "server_audit_events",
-        "put `audit` into `database.log_exports`",
-    ),
-    (
-        "require_secure_transport",
-        "connections are encrypted, always",
-    ),
+    ("server_audit_logging", "put `audit` into `database.log_exports`"),
+    ("server_audit_events", "put `audit` into `database.log_exports`"),
+    ("require_secure_transport", "connections are encrypted, always"),
     ("character_set_server", "it is utf8mb4"),
     ("character_set_client", "it is utf8mb4"),
     ("character_set_connection", "it is utf8mb4"),
@@ -148,20 +109,12 @@ fn parameters(c: &mut Checker<'_>, database: &Database) {
     for name in database.parameters.keys() {
         let path = format!("database.parameters.{name}");
         if let Some((_, instead)) = MANAGED.iter().find(|(managed, _)| managed == name) {
-            c.error(
-                "parameter",
-                format!("ticketctl sets the parameter `{name}`"),
-            )
-            .at_key(&path, "leave it out")
-            .help(*instead)
-            .report();
+            c.error("parameter", format!("ticketctl sets the parameter `{name}`"))
+                .at_key(&path, "leave it out")
+                .help(*instead)
+                .report();
         } else if !good.as_ref().is_ok_and(|good| good.is_match(name)) {
-            c.error(
-                "parameter",
-                format!("`{name}` can't be a parameter of Aurora MySQL"),
-            )
-            .at_key(&path, "")
-            .report();
+            c.error("parameter", format!("`{name}` can't be a parameter of Aurora MySQL")).at_key(&path, "").report();
         }
     }
 }

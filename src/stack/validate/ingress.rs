@@ -10,10 +10,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
     let ingress = &stack.ingress;
     if let Some(arn) = &ingress.certificate {
         certificate(c, arn);
-    } else if stack.protect
-        && !stack.services.is_empty()
-        && !c.origins.is_refused("ingress.certificate")
-    {
+    } else if stack.protect && !stack.services.is_empty() && !c.origins.is_refused("ingress.certificate") {
         c.warning("no-certificate", "a protected stack without HTTPS")
             .at_key("ingress", "")
             .help("add `certificate`, the ARN of an ACM certificate in the same region")
@@ -31,9 +28,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
         host_bits(c, &format!("ingress.allowed_cidrs[{index}]"), *net);
     }
     if stack.services.is_empty() && c.origins.is_written("ingress") {
-        c.warning("ingress", "without a service there is no load balancer")
-            .at_key("ingress", "has no effect")
-            .report();
+        c.warning("ingress", "without a service there is no load balancer").at_key("ingress", "has no effect").report();
     }
 }
 
@@ -45,10 +40,7 @@ fn certificate(c: &mut Checker<'_>, arn: &str) {
     let ["arn", partition, "acm", region, account, resource] = parts[..] else {
         c.error("certificate", "this is not the ARN of an ACM certificate")
             .at(path, "")
-            .help(format!(
-                "write `arn:aws:acm:{}:<account>:certificate/<id>`",
-                home
-            ))
+            .help(format!("write `arn:aws:acm:{}:<account>:certificate/<id>`", home))
             .report();
         return;
     };
@@ -62,17 +54,11 @@ fn certificate(c: &mut Checker<'_>, arn: &str) {
             .report();
     }
     if region != home {
-        c.error(
-            "certificate",
-            format!(
-                "the certificate is in {region} and the stack in {}",
-                c.stack.region
-            ),
-        )
-        .at(path, "")
-        .at("region", "")
-        .help("a load balancer takes certificates of its own region only; request one there")
-        .report();
+        c.error("certificate", format!("the certificate is in {region} and the stack in {home}"))
+            .at(path, "")
+            .at("region", "")
+            .help("a load balancer takes certificates of its own region only; request one there")
+            .report();
     }
 }
 
@@ -82,29 +68,19 @@ fn tls_policy(c: &mut Checker<'_>, policy: &str) {
         return;
     }
     if OLD_TLS_POLICIES.contains(&policy) {
-        c.warning(
-            "tls-policy",
-            format!("`{policy}` allows old versions of TLS, or lacks 1.3"),
-        )
-        .at(path, "")
-        .help(format!("use `{}`", TLS_POLICIES[0]))
-        .report();
+        c.warning("tls-policy", format!("`{policy}` allows old versions of TLS, or lacks 1.3"))
+            .at(path, "")
+            .help(format!("use `{}`", TLS_POLICIES[0]))
+            .report();
         return;
     }
     let known = TLS_POLICIES.iter().chain(OLD_TLS_POLICIES).copied();
     let form = policy.starts_with("ELBSecurityPolicy-TLS13-");
-    if form
-        && policy
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    {
-        c.warning(
-            "tls-policy",
-            format!("ticketctl doesn't know the TLS policy `{policy}`"),
-        )
-        .at(path, "AWS may refuse this")
-        .maybe_help(did_you_mean(policy, known))
-        .report();
+    if form && policy.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        c.warning("tls-policy", format!("ticketctl doesn't know the TLS policy `{policy}`"))
+            .at(path, "AWS may refuse this")
+            .maybe_help(did_you_mean(policy, known))
+            .report();
     } else {
         c.error("tls-policy", format!("AWS has no TLS policy `{policy}`"))
             .at(path, "")

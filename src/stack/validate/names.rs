@@ -19,13 +19,10 @@ fn service_names(c: &mut Checker<'_>) {
     for service in c.stack.services.keys() {
         let fits = good.as_ref().is_ok_and(|good| good.is_match(service)) && service.len() <= 32;
         if !fits {
-            c.error(
-                "name",
-                format!("`{service}` can't be the name of a service"),
-            )
-            .at_key(&format!("services.{service}"), "")
-            .help("up to 32 lower-case letters, digits and single hyphens, beginning with a letter")
-            .report();
+            c.error("name", format!("`{service}` can't be the name of a service"))
+                .at_key(&format!("services.{service}"), "")
+                .help("up to 32 lower-case letters, digits and single hyphens, beginning with a letter")
+                .report();
         }
     }
 }
@@ -48,13 +45,7 @@ fn shortened_names(c: &mut Checker<'_>) {
         if wanted.len() > limit {
             let short = name(stack, &parts, limit);
             c.warning("name-shortened", format!("the {what} is called `{short}`"))
-                .at(
-                    "project",
-                    format!(
-                        "AWS allows {limit} characters, and `{wanted}` has {}",
-                        wanted.len()
-                    ),
-                )
+                .at("project", format!("AWS allows {limit} characters, and `{wanted}` has {}", wanted.len()))
                 .at("environment", "")
                 .report();
         }
@@ -66,14 +57,7 @@ fn tags(c: &mut Checker<'_>) {
     let most = limits::TAGS - limits::OWN_TAGS;
     if tags.len() > most {
         c.error("tags", format!("{} tags are too many", tags.len()))
-            .at_key(
-                "tags",
-                format!(
-                    "AWS allows {}, of which ticketctl needs {}",
-                    limits::TAGS,
-                    limits::OWN_TAGS
-                ),
-            )
+            .at_key("tags", format!("AWS allows {}, of which ticketctl needs {}", limits::TAGS, limits::OWN_TAGS))
             .report();
     }
     let own = ["name", "project", "environment", "managedby"];
@@ -82,13 +66,9 @@ fn tags(c: &mut Checker<'_>) {
         let path = format!("tags.{key}");
         let lower = key.to_lowercase();
         if lower.starts_with("aws:") || lower.starts_with("ticketctl:") {
-            c.error("tags", format!("the tag `{key}` has a reserved prefix"))
-                .at_key(&path, "")
-                .report();
+            c.error("tags", format!("the tag `{key}` has a reserved prefix")).at_key(&path, "").report();
         } else if own.contains(&lower.as_str()) {
-            c.error("tags", format!("the tag `{key}` is set by ticketctl"))
-                .at_key(&path, "leave it out")
-                .report();
+            c.error("tags", format!("the tag `{key}` is set by ticketctl")).at_key(&path, "leave it out").report();
         } else if key.is_empty() || key.chars().count() > 128 || !key.chars().all(allowed) {
             c.error("tags", format!("`{key}` can't be the key of a tag"))
                 .at_key(&path, "")
@@ -96,13 +76,10 @@ fn tags(c: &mut Checker<'_>) {
                 .report();
         }
         if value.chars().count() > 256 || !value.chars().all(allowed) {
-            c.error(
-                "tags",
-                format!("the value of the tag `{key}` isn't allowed in AWS"),
-            )
-            .at(&path, "")
-            .help("up to 256 letters, digits, spaces and + - = . _ : / @")
-            .report();
+            c.error("tags", format!("the value of the tag `{key}` isn't allowed in AWS"))
+                .at(&path, "")
+                .help("up to 256 letters, digits, spaces and + - = . _ : / @")
+                .report();
         }
     }
 }
@@ -110,11 +87,6 @@ fn tags(c: &mut Checker<'_>) {
 fn protection(c: &mut Checker<'_>) {
     let production = matches!(c.stack.environment.as_str(), "prod" | "production");
     if production && !c.stack.protect {
-        c.warning(
-            "unprotected",
-            "a production stack without protection against deletion",
-        )
-        .at("protect", "")
-        .report();
+        c.warning("unprotected", "a production stack without protection against deletion").at("protect", "").report();
     }
 }

@@ -25,18 +25,12 @@ fn region(c: &mut Checker<'_>) {
     }
     let similar = did_you_mean(region, regions::REGIONS.iter().map(|r| r.name));
     if regions::is_plausible(region) && similar.is_none() {
-        c.warning(
-            "unknown-region",
-            format!("ticketctl doesn't know the region `{region}`"),
-        )
-        .at("region", "its zones can't be checked")
-        .report();
+        c.warning("unknown-region", format!("ticketctl doesn't know the region `{region}`"))
+            .at("region", "its zones can't be checked")
+            .report();
         return;
     }
-    c.error("region", format!("AWS has no region `{region}`"))
-        .at("region", "")
-        .maybe_help(similar)
-        .report();
+    c.error("region", format!("AWS has no region `{region}`")).at("region", "").maybe_help(similar).report();
 }
 
 fn zones(c: &mut Checker<'_>) {
@@ -46,41 +40,22 @@ fn zones(c: &mut Checker<'_>) {
     for (index, zone) in zones.iter().enumerate() {
         let path = format!("network.zones[{index}]");
         if zones[..index].contains(zone) {
-            c.error("zones", format!("the zone {zone} is listed twice"))
-                .at(&path, "")
-                .report();
+            c.error("zones", format!("the zone {zone} is listed twice")).at(&path, "").report();
             continue;
         }
         let Some(region) = region else { continue };
-        let letters = || {
-            region
-                .zones
-                .chars()
-                .map(|letter| letter.to_string())
-                .collect::<Vec<_>>()
-        };
+        let letters = || region.zones.chars().map(|letter| letter.to_string()).collect::<Vec<_>>();
         let letter = zone.strip_prefix(region.name).unwrap_or_default();
         let is_one = |letters: &str| letter.len() == 1 && letters.contains(letter);
         if is_one(region.some) {
-            c.warning("zones", format!("only some accounts have the zone {zone}"))
-                .at(&path, "")
-                .report();
+            c.warning("zones", format!("only some accounts have the zone {zone}")).at(&path, "").report();
         } else if !is_one(region.zones) {
             let letters = letters();
-            c.error(
-                "zones",
-                format!(
-                    "the region {} has no zone `{}`",
-                    region.name, stack.network.zones[index]
-                ),
-            )
-            .at(&path, "")
-            .at("region", "")
-            .help(format!(
-                "its zones are {}",
-                one_of(letters.iter().map(String::as_str))
-            ))
-            .report();
+            c.error("zones", format!("the region {} has no zone `{}`", region.name, stack.network.zones[index]))
+                .at(&path, "")
+                .at("region", "")
+                .help(format!("its zones are {}", one_of(letters.iter().map(String::as_str))))
+                .report();
         }
     }
     let mut distinct = zones.clone();
@@ -114,47 +89,32 @@ fn vpc(c: &mut Checker<'_>) {
     }
     if !is_private(cidr) {
         c.warning("cidr", format!("{cidr} is not a private network"))
-            .at(
-                "network.cidr",
-                "hosts of the internet with these addresses can't be reached from here",
-            )
+            .at("network.cidr", "hosts of the internet with these addresses can't be reached from here")
             .help("use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
             .report();
     }
 }
 
 fn is_private(cidr: Ipv4Net) -> bool {
-    [
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-    ]
-    .iter()
-    .filter_map(|net| net.parse::<Ipv4Net>().ok())
-    .any(|private| private.contains(&cidr))
+    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]
+        .iter()
+        .filter_map(|net| net.parse::<Ipv4Net>().ok())
+        .any(|private| private.contains(&cidr))
 }
 
 /// Refuses `10.0.0.5/16`.
 pub(super) fn host_bits(c: &mut Checker<'_>, path: &str, net: Ipv4Net) {
     if net.trunc() != net {
-        c.error(
-            "cidr",
-            format!("{net} is an address in a network and not a network"),
-        )
-        .at(path, "")
-        .help(format!("did you mean `{}`?", net.trunc()))
-        .report();
+        c.error("cidr", format!("{net} is an address in a network and not a network"))
+            .at(path, "")
+            .help(format!("did you mean `{}`?", net.trunc()))
+            .report();
     }
 }
 
 /// The subnets of all tiers, with their paths.
 fn with_paths(subnets: &Subnets) -> Vec<(String, Ipv4Net)> {
-    let tiers = [
-        ("public", &subnets.public),
-        ("private", &subnets.private),
-        ("database", &subnets.database),
-    ];
+    let tiers = [("public", &subnets.public), ("private", &subnets.private), ("database", &subnets.database)];
     let in_tier = |(tier, nets): (&'static str, &Vec<Ipv4Net>)| {
         let nets = nets.clone().into_iter().enumerate();
         nets.map(move |(index, net)| (format!("network.subnets.{tier}[{index}]"), net))
@@ -165,19 +125,12 @@ fn with_paths(subnets: &Subnets) -> Vec<(String, Ipv4Net)> {
 fn written_subnets(c: &mut Checker<'_>, subnets: &Subnets) {
     let network = &c.stack.network;
     let zones = network.zones.len();
-    for (tier, nets) in [
-        ("public", &subnets.public),
-        ("private", &subnets.private),
-        ("database", &subnets.database),
-    ] {
+    for (tier, nets) in [("public", &subnets.public), ("private", &subnets.private), ("database", &subnets.database)] {
         if nets.len() != zones {
-            c.error(
-                "subnets",
-                format!("{} {tier} subnets for {zones} zones", nets.len()),
-            )
-            .at(&format!("network.subnets.{tier}"), "write one per zone")
-            .at("network.zones", "")
-            .report();
+            c.error("subnets", format!("{} {tier} subnets for {zones} zones", nets.len()))
+                .at(&format!("network.subnets.{tier}"), "write one per zone")
+                .at("network.zones", "")
+                .report();
         }
     }
     let all = with_paths(subnets);
@@ -190,29 +143,17 @@ fn written_subnets(c: &mut Checker<'_>, subnets: &Subnets) {
                 .report();
         }
         if !(16..=28).contains(&net.prefix_len()) {
-            c.error(
-                "subnets",
-                format!("a subnet can't be a /{}", net.prefix_len()),
-            )
-            .at(path, "AWS allows /16 to /28")
-            .report();
+            c.error("subnets", format!("a subnet can't be a /{}", net.prefix_len()))
+                .at(path, "AWS allows /16 to /28")
+                .report();
         } else if path.contains(".public") && net.prefix_len() > limits::LOAD_BALANCER_PREFIX {
-            c.error(
-                "subnets",
-                format!("{net} is too small for the load balancer"),
-            )
-            .at(
-                path,
-                format!("needs a /{} or larger", limits::LOAD_BALANCER_PREFIX),
-            )
-            .report();
+            c.error("subnets", format!("{net} is too small for the load balancer"))
+                .at(path, format!("needs a /{} or larger", limits::LOAD_BALANCER_PREFIX))
+                .report();
         }
         for (other_path, other) in &all[..index] {
             if net.contains(other) || other.contains(net) {
-                c.error("subnets", format!("{net} and {other} overlap"))
-                    .at(path, "")
-                    .at(other_path, "")
-                    .report();
+                c.error("subnets", format!("{net} and {other} overlap")).at(path, "").at(other_path, "").report();
             }
         }
     }
@@ -231,58 +172,29 @@ fn capacity(c: &mut Checker<'_>) {
         return;
     };
     let endpoints = stack.interface_endpoints().len();
-    let room: u64 = layout
-        .private
-        .iter()
-        .map(|net| usable(*net, endpoints))
-        .sum();
-    let wanted: u64 = stack
-        .services
-        .values()
-        .map(|s| u64::from(s.instances.max))
-        .sum();
+    let room: u64 = layout.private.iter().map(|net| usable(*net, endpoints)).sum();
+    let wanted: u64 = stack.services.values().map(|s| u64::from(s.instances.max)).sum();
     let largest = stack.services.iter().max_by_key(|(_, s)| s.instances.max);
     let Some((service, _)) = largest.filter(|_| wanted > room) else {
         return;
     };
-    c.error(
-        "capacity",
-        format!(
-            "{wanted} instances don't fit into the private subnets, which have room for {room}"
-        ),
-    )
-    .at(
-        &format!("services.{service}.instances.max"),
-        "the most instances",
-    )
-    .at("network.cidr", "the VPC")
-    .maybe_help(larger_subnets(
-        stack.network.cidr,
-        stack.network.zones.len(),
-        wanted,
-    ))
-    .report();
+    c.error("capacity", format!("{wanted} instances don't fit into the private subnets, which have room for {room}"))
+        .at(&format!("services.{service}.instances.max"), "the most instances")
+        .at("network.cidr", "the VPC")
+        .maybe_help(larger_subnets(stack.network.cidr, stack.network.zones.len(), wanted))
+        .report();
 }
 
 /// Subnets to write out that have room for `wanted` instances: the VPC in 32 parts, or 16 for two or three zones.
 fn larger_subnets(cidr: Ipv4Net, zones: usize, wanted: u64) -> Option<String> {
     let bits = if zones <= 5 { 4 } else { 5 };
-    let parts: Vec<Ipv4Net> = cidr
-        .trunc()
-        .subnets(cidr.prefix_len() + bits)
-        .ok()?
-        .collect();
-    let tiers: Vec<&[Ipv4Net]> = parts.chunks_exact(zones).take(3).collect();
+    let parts: Vec<Ipv4Net> = cidr.trunc().subnets(cidr.prefix_len() + bits).ok()?.collect();
+    let tiers: Vec<&[Ipv4Net]> = parts.chunks_exact(zones.max(1)).take(3).collect();
     let [public, private, database] = tiers.as_slice() else {
         return None;
     };
     let room: u64 = private.iter().map(|net| usable(*net, 0)).sum();
-    let list = |nets: &[Ipv4Net]| {
-        nets.iter()
-            .map(Ipv4Net::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let list = |nets: &[Ipv4Net]| nets.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(", ");
     (room >= wanted).then(|| {
         format!(
             "write larger ones out under `network.subnets`: public: [{}], private: [{}], database: [{}]; \
@@ -297,22 +209,13 @@ fn larger_subnets(cidr: Ipv4Net, zones: usize, wanted: u64) -> Option<String> {
 fn ways_out(c: &mut Checker<'_>) {
     let stack = c.stack;
     if stack.network.nat == NatMode::Single && stack.protect {
-        c.warning(
-            "single-nat",
-            "one NAT gateway for all zones of a protected stack",
-        )
-        .at(
-            "network.nat",
-            "when its zone is lost, no zone reaches the internet",
-        )
-        .help("use `per-zone`")
-        .report();
+        c.warning("single-nat", "one NAT gateway for all zones of a protected stack")
+            .at("network.nat", "when its zone is lost, no zone reaches the internet")
+            .help("use `per-zone`")
+            .report();
     }
     for (name, service) in &stack.services {
-        let outside = service
-            .image
-            .as_deref()
-            .is_some_and(|image| !image.contains(".dkr.ecr."));
+        let outside = service.image.as_deref().is_some_and(|image| !image.contains(".dkr.ecr."));
         if stack.network.nat == NatMode::None && outside {
             c.error("no-way-out", "without NAT an image can come from ECR only")
                 .at(&format!("services.{name}.image"), "can't be reached")
@@ -329,20 +232,12 @@ fn ways_out(c: &mut Checker<'_>) {
                 .help(format!("did you mean `{short}`?"))
                 .report();
         } else if endpoint.is_empty() || !endpoint.chars().all(plain) {
-            c.error(
-                "endpoint",
-                format!("`{endpoint}` can't be the name of a VPC endpoint"),
-            )
-            .at(&path, "")
-            .report();
+            c.error("endpoint", format!("`{endpoint}` can't be the name of a VPC endpoint")).at(&path, "").report();
         } else if !limits::ENDPOINTS.contains(&endpoint.as_str()) {
-            c.warning(
-                "endpoint",
-                format!("ticketctl doesn't know the VPC endpoint `{endpoint}`"),
-            )
-            .at(&path, "AWS may refuse this")
-            .maybe_help(did_you_mean(endpoint, limits::ENDPOINTS.iter().copied()))
-            .report();
+            c.warning("endpoint", format!("ticketctl doesn't know the VPC endpoint `{endpoint}`"))
+                .at(&path, "AWS may refuse this")
+                .maybe_help(did_you_mean(endpoint, limits::ENDPOINTS.iter().copied()))
+                .report();
         }
     }
 }

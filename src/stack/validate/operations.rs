@@ -23,48 +23,27 @@ pub(super) fn check(c: &mut Checker<'_>) {
 }
 
 fn storage(c: &mut Checker<'_>, storage: &Storage) {
-    c.days(
-        "storage.expire_noncurrent",
-        storage.expire_noncurrent,
-        1,
-        3650,
-    );
+    c.days("storage.expire_noncurrent", storage.expire_noncurrent, 1, 3650);
     c.days("storage.abort_uploads", storage.abort_uploads, 1, 365);
     if storage.empty_on_destroy && c.stack.protect {
-        c.warning(
-            "unprotected",
-            "`destroy` empties the bucket of a protected stack",
-        )
-        .at("storage.empty_on_destroy", "")
-        .report();
+        c.warning("unprotected", "`destroy` empties the bucket of a protected stack")
+            .at("storage.empty_on_destroy", "")
+            .report();
     }
 }
 
 fn messaging(c: &mut Checker<'_>, messaging: &Messaging) {
     c.seconds("messaging.visibility", messaging.visibility, "0s", "12h");
     c.seconds("messaging.retention", messaging.retention, "60s", "14d");
-    c.seconds(
-        "messaging.receive_wait",
-        messaging.receive_wait,
-        "0s",
-        "20s",
-    );
+    c.seconds("messaging.receive_wait", messaging.receive_wait, "0s", "20s");
     c.seconds("messaging.delay", messaging.delay, "0s", "15m");
-    c.seconds(
-        "messaging.dead_letter_retention",
-        messaging.dead_letter_retention,
-        "60s",
-        "14d",
-    );
+    c.seconds("messaging.dead_letter_retention", messaging.dead_letter_retention, "60s", "14d");
     if messaging.dead_letter_retention < messaging.retention {
         // A dead letter keeps the time at which it was first sent, so it would be gone too soon.
-        c.error(
-            "retention",
-            "dead letters must be kept at least as long as messages",
-        )
-        .at("messaging.dead_letter_retention", "")
-        .at("messaging.retention", "")
-        .report();
+        c.error("retention", "dead letters must be kept at least as long as messages")
+            .at("messaging.dead_letter_retention", "")
+            .at("messaging.retention", "")
+            .report();
     }
 }
 
@@ -79,26 +58,17 @@ fn alerts(c: &mut Checker<'_>, alerts: &Alerts) {
             .report();
     }
     if limits.cpu_warning >= limits.cpu {
-        c.warning(
-            "threshold",
-            "the early warning on CPU doesn't come before the alarm",
-        )
-        .at(&at("cpu_warning"), "")
-        .at(&at("cpu"), "")
-        .report();
+        c.warning("threshold", "the early warning on CPU doesn't come before the alarm")
+            .at(&at("cpu_warning"), "")
+            .at(&at("cpu"), "")
+            .report();
     }
     for (name, service) in &stack.services {
         if service.instances.min < limits.healthy_hosts {
-            c.warning(
-                "threshold",
-                format!("the alarm on healthy instances of `{name}` may go off when all is well"),
-            )
-            .at(&at("healthy_hosts"), "")
-            .at(
-                &format!("services.{name}.instances.min"),
-                "as few as this are allowed",
-            )
-            .report();
+            c.warning("threshold", format!("the alarm on healthy instances of `{name}` may go off when all is well"))
+                .at(&at("healthy_hosts"), "")
+                .at(&format!("services.{name}.instances.min"), "as few as this are allowed")
+                .report();
         }
     }
     if let Some(database) = &stack.database
@@ -106,16 +76,10 @@ fn alerts(c: &mut Checker<'_>, alerts: &Alerts) {
         && limits.database_connections >= most
         && !database.parameters.contains_key("max_connections")
     {
-        c.warning(
-            "threshold",
-            format!(
-                "{} allows {most} connections, so the alarm never goes off",
-                database.class
-            ),
-        )
-        .at(&at("database_connections"), "")
-        .at("database.class", "")
-        .report();
+        c.warning("threshold", format!("{} allows {most} connections, so the alarm never goes off", database.class))
+            .at(&at("database_connections"), "")
+            .at("database.class", "")
+            .report();
     }
     for (key, value) in [
         ("database_read_latency", limits.database_read_latency),
@@ -123,9 +87,7 @@ fn alerts(c: &mut Checker<'_>, alerts: &Alerts) {
         ("queue_age", limits.queue_age),
     ] {
         if value.is_zero() {
-            c.error("range", format!("`{}` must be more than 0s", at(key)))
-                .at(&at(key), "")
-                .report();
+            c.error("range", format!("`{}` must be more than 0s", at(key))).at(&at(key), "").report();
         }
     }
 }
@@ -136,18 +98,11 @@ fn logs(c: &mut Checker<'_>) {
     if limits::LOG_RETENTION_DAYS.contains(&days) && retention.is_whole_days() {
         return;
     }
-    let next = limits::LOG_RETENTION_DAYS
-        .iter()
-        .find(|known| **known >= days);
-    let known = limits::LOG_RETENTION_DAYS
-        .iter()
-        .map(|days| format!("{days}d"));
-    c.error(
-        "retention",
-        format!("CloudWatch can't keep logs for {retention}"),
-    )
-    .at("logs.retention", "")
-    .maybe_help(next.map(|days| format!("did you mean `{days}d`?")))
-    .help(format!("allowed: {}", known.collect::<Vec<_>>().join(", ")))
-    .report();
+    let next = limits::LOG_RETENTION_DAYS.iter().find(|known| **known >= days);
+    let known = limits::LOG_RETENTION_DAYS.iter().map(|days| format!("{days}d"));
+    c.error("retention", format!("CloudWatch can't keep logs for {retention}"))
+        .at("logs.retention", "")
+        .maybe_help(next.map(|days| format!("did you mean `{days}d`?")))
+        .help(format!("allowed: {}", known.collect::<Vec<_>>().join(", ")))
+        .report();
 }

@@ -19,78 +19,51 @@ pub(super) fn check(c: &mut Checker<'_>) {
 fn program(c: &mut Checker<'_>, path: &str, service: &Service) {
     match (&service.artifact, &service.image) {
         (Some(_), Some(_)) => c
-            .error(
-                "program",
-                "a service comes from an artifact or from an image, not from both",
-            )
+            .error("program", "a service comes from an artifact or from an image, not from both")
             .at(&format!("{path}.artifact"), "")
             .at(&format!("{path}.image"), "")
             .report(),
         (None, None) => {
             // One of them may be there but refused.
-            let refused = ["artifact", "image"]
-                .iter()
-                .any(|key| c.origins.is_refused(&format!("{path}.{key}")));
+            let refused = ["artifact", "image"].iter().any(|key| c.origins.is_refused(&format!("{path}.{key}")));
             if !refused {
-                c.error(
-                    "program",
-                    format!("`{path}` has neither an artifact nor an image"),
-                )
-                .at_key(path, "what should run here?")
-                .help("add `artifact: target/release/ticketing`, the path of an executable")
-                .report();
+                c.error("program", format!("`{path}` has neither an artifact nor an image"))
+                    .at_key(path, "what should run here?")
+                    .help("add `artifact: target/release/ticketing`, the path of an executable")
+                    .report();
             }
         }
         _ => {}
     }
     let class = &service.instances.instance_type;
-    c.class(
-        &format!("{path}.instances.type"),
-        class,
-        instances::instance_type(class),
-    );
+    c.class(&format!("{path}.instances.type"), class, instances::instance_type(class));
 }
 
 fn counts(c: &mut Checker<'_>, path: &str, service: &Service) {
     let i = &service.instances;
-    let (min, desired, max) = (
-        format!("{path}.instances.min"),
-        format!("{path}.instances.desired"),
-        format!("{path}.instances.max"),
-    );
+    let (min, desired, max) =
+        (format!("{path}.instances.min"), format!("{path}.instances.desired"), format!("{path}.instances.max"));
     if i.min > i.max {
-        c.error(
-            "counts",
-            format!("`min` is {} and `max` is {}", i.min, i.max),
-        )
-        .at(&min, "more than `max`")
-        .at(&max, "")
-        .report();
+        c.error("counts", format!("`min` is {} and `max` is {}", i.min, i.max))
+            .at(&min, "more than `max`")
+            .at(&max, "")
+            .report();
     } else if i.desired < i.min {
-        c.error(
-            "counts",
-            format!("`desired` is {} and `min` is {}", i.desired, i.min),
-        )
-        .at(&desired, "less than `min`")
-        .at(&min, "")
-        .report();
+        c.error("counts", format!("`desired` is {} and `min` is {}", i.desired, i.min))
+            .at(&desired, "less than `min`")
+            .at(&min, "")
+            .report();
     } else if i.desired > i.max {
-        c.error(
-            "counts",
-            format!("`desired` is {} and `max` is {}", i.desired, i.max),
-        )
-        .at(&desired, "more than `max`")
-        .at(&max, "")
-        .report();
+        c.error("counts", format!("`desired` is {} and `max` is {}", i.desired, i.max))
+            .at(&desired, "more than `max`")
+            .at(&max, "")
+            .report();
     }
     if i.min < 2 && c.stack.protect {
-        c.warning(
-            "single-instance",
-            format!("`{path}` may run on {} instances", i.min),
-        )
-        .at(&min, "the loss of a zone can take the service down")
-        .help("a protected stack wants at least 2")
-        .report();
+        c.warning("single-instance", format!("`{path}` may run on fewer than 2 instances"))
+            .at(&min, "the loss of a zone can take the service down")
+            .help("a protected stack wants at least 2")
+            .report();
     }
 }
 
@@ -101,9 +74,7 @@ fn scaling(c: &mut Checker<'_>, path: &str, service: &Service) {
     let scaling = &service.scaling;
     let i = &service.instances;
     let path = format!("{path}.scaling");
-    let none = scaling.cpu.is_none()
-        && scaling.requests_per_target_per_minute.is_none()
-        && scaling.steps.is_none();
+    let none = scaling.cpu.is_none() && scaling.requests_per_target_per_minute.is_none() && scaling.steps.is_none();
     if none && i.min < i.max && !c.origins.is_refused(&path) {
         c.warning("no-scaling", "no policy adds or takes away instances")
             .at_key(&path, "")
@@ -113,13 +84,10 @@ fn scaling(c: &mut Checker<'_>, path: &str, service: &Service) {
     if let Some(steps) = &scaling.steps
         && steps.below >= steps.above
     {
-        c.error(
-            "steps",
-            format!("`below` is {} and `above` is {}", steps.below, steps.above),
-        )
-        .at(&format!("{path}.steps.below"), "must be less than `above`")
-        .at(&format!("{path}.steps.above"), "")
-        .report();
+        c.error("steps", format!("`below` is {} and `above` is {}", steps.below, steps.above))
+            .at(&format!("{path}.steps.below"), "must be less than `above`")
+            .at(&format!("{path}.steps.above"), "")
+            .report();
     }
     if let Some(target) = scaling.requests_per_target_per_minute {
         requests(c, &path, service, target);
@@ -138,34 +106,20 @@ fn requests(c: &mut Checker<'_>, path: &str, service: &Service, per_minute: f64)
         let needed = (peak / per_second).ceil();
         if needed > f64::from(max) {
             let enough = (peak * 60.0 / f64::from(max)).ceil();
-            c.error(
-                "scaling",
-                format!("the expected peak needs {needed} instances and `max` is {max}"),
-            )
-            .at(
-                &target,
-                format!("{per_second:.1} requests per second and instance"),
-            )
-            .at(&format!("{path}.expected_peak_requests_per_second"), "")
-            .at(&format!("{services_path}.instances.max"), "")
-            .help(format!(
-                "raise `max` to {needed}, or the target to {enough} if an instance can take it"
-            ))
-            .report();
+            c.error("scaling", format!("the expected peak needs {needed} instances and `max` is {max}"))
+                .at(&target, format!("{per_second:.1} requests per second and instance"))
+                .at(&format!("{path}.expected_peak_requests_per_second"), "")
+                .at(&format!("{services_path}.instances.max"), "")
+                .help(format!("raise `max` to {needed}, or the target to {enough} if an instance can take it"))
+                .report();
             return;
         }
     }
     if per_minute < FEW_REQUESTS_PER_MINUTE {
-        c.warning(
-            "scaling",
-            format!("{per_minute} requests per minute are {per_second:.1} per second"),
-        )
-        .at(
-            &target,
-            format!("{max} instances then take {together:.0} requests per second"),
-        )
-        .help("AWS counts requests per target and minute")
-        .report();
+        c.warning("scaling", format!("{per_minute} requests per minute are {per_second:.1} per second"))
+            .at(&target, format!("{max} instances then take {together:.0} requests per second"))
+            .help("AWS counts requests per target and minute")
+            .report();
     }
 }
 
@@ -176,44 +130,25 @@ fn health(c: &mut Checker<'_>, path: &str, service: &Service) {
     c.seconds(&at("timeout"), health.timeout, "2s", "120s");
     c.seconds(&at("grace"), health.grace, "0s", "2h");
     if health.timeout >= health.interval {
-        c.error(
-            "health",
-            "the health check's timeout must be less than its interval",
-        )
-        .at(&at("timeout"), "")
-        .at(&at("interval"), "")
-        .report();
+        c.error("health", "the health check's timeout must be less than its interval")
+            .at(&at("timeout"), "")
+            .at(&at("interval"), "")
+            .report();
     }
     if !health.path.starts_with('/') || health.path.len() > 1024 || health.path.contains(' ') {
-        c.error(
-            "health",
-            "the health check's path must begin with `/` and have no spaces",
-        )
-        .at(&at("path"), "")
-        .report();
+        c.error("health", "the health check's path must begin with `/` and have no spaces")
+            .at(&at("path"), "")
+            .report();
     }
     let slow_start = format!("{path}.slow_start");
     if !service.slow_start.is_zero() {
         c.seconds(&slow_start, service.slow_start, "30s", "15m");
     }
-    c.seconds(
-        &format!("{path}.deregistration_delay"),
-        service.deregistration_delay,
-        "0s",
-        "1h",
-    );
+    c.seconds(&format!("{path}.deregistration_delay"), service.deregistration_delay, "0s", "1h");
 }
 
 /// Endings of names that hold secrets.
-const SECRET_NAMES: &[&str] = &[
-    "PASSWORD",
-    "PASSWD",
-    "SECRET",
-    "TOKEN",
-    "PRIVATE_KEY",
-    "API_KEY",
-    "ACCESS_KEY",
-];
+const SECRET_NAMES: &[&str] = &["PASSWORD", "PASSWD", "SECRET", "TOKEN", "PRIVATE_KEY", "API_KEY", "ACCESS_KEY"];
 
 fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
     for (name, value) in &service.env {
@@ -221,12 +156,7 @@ fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
         let first = name.chars().next().unwrap_or('0');
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if first.is_ascii_digit() || !name.chars().all(plain) {
-            c.error(
-                "env",
-                format!("`{name}` can't be the name of an environment variable"),
-            )
-            .at_key(&path, "")
-            .report();
+            c.error("env", format!("`{name}` can't be the name of an environment variable")).at_key(&path, "").report();
         }
         let upper = name.to_uppercase();
         if SECRET_NAMES.iter().any(|ending| upper.ends_with(ending)) || holds_access_key(value) {
@@ -240,18 +170,9 @@ fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
 
 /// AWS access key ids are recognisable: AKIA or ASIA and sixteen more characters.
 fn holds_access_key(value: &str) -> bool {
-    let is_rest = |rest: &str| {
-        rest.len() >= 16
-            && rest
-                .bytes()
-                .take(16)
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    };
-    ["AKIA", "ASIA"].iter().any(|prefix| {
-        value
-            .match_indices(prefix)
-            .any(|(at, _)| is_rest(&value[at + 4..]))
-    })
+    let is_rest =
+        |rest: &str| rest.len() >= 16 && rest.bytes().take(16).all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    ["AKIA", "ASIA"].iter().any(|prefix| value.match_indices(prefix).any(|(at, _)| is_rest(&value[at + 4..])))
 }
 
 /// Path patterns of listener rules.
@@ -270,30 +191,18 @@ fn paths(c: &mut Checker<'_>) {
             }
             wildcards += pattern.matches(['*', '?']).count();
             if let Some((_, other)) = seen.iter().find(|(known, _)| known == pattern) {
-                c.error("path", format!("`{pattern}` goes to two places"))
-                    .at(&path, "")
-                    .at(other, "")
-                    .report();
+                c.error("path", format!("`{pattern}` goes to two places")).at(&path, "").at(other, "").report();
             }
             seen.push((pattern, path));
         }
         if wildcards > 5 {
             c.error("path", "the load balancer takes 5 wildcards per service")
-                .at(
-                    &format!("services.{name}.paths"),
-                    format!("has {wildcards}"),
-                )
+                .at(&format!("services.{name}.paths"), format!("has {wildcards}"))
                 .report();
         }
     }
-    let catches_all = seen
-        .iter()
-        .any(|(pattern, _)| matches!(*pattern, "/*" | "*"));
-    let refused = c
-        .stack
-        .services
-        .keys()
-        .any(|name| c.origins.is_refused(&format!("services.{name}.paths")));
+    let catches_all = seen.iter().any(|(pattern, _)| matches!(*pattern, "/*" | "*"));
+    let refused = c.stack.services.keys().any(|name| c.origins.is_refused(&format!("services.{name}.paths")));
     if !c.stack.services.is_empty() && !catches_all && !refused {
         c.warning("path", "no service has the path `/*`")
             .at_key("services", "other requests are answered with 404")

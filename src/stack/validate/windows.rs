@@ -34,17 +34,13 @@ fn weekly(text: &str) -> Option<Window> {
 }
 
 fn between(start: u32, end: u32, cycle: u32) -> Option<Window> {
-    (start < cycle && end < cycle).then(|| Window {
-        start,
-        length: (end + cycle - start) % cycle,
-    })
+    (start < cycle && end < cycle).then(|| Window { start, length: (end + cycle - start) % cycle })
 }
 
 /// True when a daily and a weekly window share a minute.
 fn collide(daily: Window, weekly: Window) -> bool {
     let offset = |from: u32, to: u32| (to + DAY - from % DAY) % DAY;
-    offset(weekly.start, daily.start) < weekly.length
-        || offset(daily.start, weekly.start) < daily.length
+    offset(weekly.start, daily.start) < weekly.length || offset(daily.start, weekly.start) < daily.length
 }
 
 /// Checks the two windows of one resource: each at least `least` minutes, and apart.
@@ -53,12 +49,9 @@ pub(super) fn check(c: &mut Checker<'_>, day: (&str, &str), week: (&str, &str), 
     for ((path, _), window) in [(day, daily), (week, weekly)] {
         // What has another form was refused by the schema already.
         if let Some(window) = window.filter(|window| window.length < least) {
-            c.error(
-                "window",
-                format!("`{path}` must be at least {least} minutes long"),
-            )
-            .at(path, format!("{} minutes", window.length))
-            .report();
+            c.error("window", format!("`{path}` must be at least {least} minutes long"))
+                .at(path, format!("{} minutes", window.length))
+                .report();
         }
     }
     if let (Some(daily), Some(weekly)) = (daily, weekly)
