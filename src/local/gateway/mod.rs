@@ -149,7 +149,7 @@ async fn carry_out(state: &State, mut call: Call) -> Reply {
             Some(reply) => reply,
             None => {
                 corrections::request(state, &mut call).await?;
-                let reply = state.upstream.forward(&call).await?;
+                let reply = state.upstream.forward(&corrections::withhold(&call)).await?;
                 let reply = if reply.status.is_success() {
                     corrections::answer(state, &original, &call, reply).await?
                 } else {

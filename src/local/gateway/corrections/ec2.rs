@@ -1,4 +1,4 @@
-//! NAT gateways, VPC endpoints and security groups.
+//! NAT gateways, VPC endpoints, security groups and network interfaces.
 
 use crate::local::gateway::call::Call;
 use crate::local::gateway::reply::{Refusal, Reply};
@@ -12,6 +12,8 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
             free_address(state, call).await?;
             Ok(reply)
         }
+        "DescribeInstanceAttribute" if call.form.text("Attribute") == "userData" => user_data(state, call, reply),
+        "DescribeNetworkInterfaces" => network_interfaces(state, call, reply).await,
         "DescribeVpcEndpoints" => vpc_endpoints(call, reply),
         "CreateSecurityGroup" => {
             let mut answer = reply.element()?;
@@ -72,6 +74,21 @@ async fn free_address(state: &State, call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The user data of an Auto Scaling instance is that of the launch template version it was launched with.
+fn user_data(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let memory = state.memory();
+    let Some(template) = memory.launched_with.get(call.form.text("InstanceId")) else {
+        return Ok(reply);
+    };
+    let key = (template.get("LaunchTemplateId").to_owned(), template.get("Version").to_owned());
+    let Some(user_data) = memory.template_data.get(&key).and_then(|data| data.get("UserData")) else {
+        return Ok(reply);
+    };
+    let mut answer = reply.element()?;
+    answer.set(Element::new("userData").with(Element::leaf("value", user_data)));
+    Ok(reply.with_element(&answer))
+}
+
 /// AWS stops listing an endpoint soon after it was deleted; the emulator lists it for ever.
 fn vpc_endpoints(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
     let mut answer = reply.element()?;
@@ -86,4 +103,19 @@ fn vpc_endpoints(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
         }
     }
     Ok(reply.with_element(&answer))
+}
+
+/// The interfaces of terminated instances go with them; the emulator leaves them behind.
+async fn network_interfaces(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let filters = [("Filter.1.Name", "instance-state-name"), ("Filter.1.Value.1", "terminated")];
+    let answer = state.upstream.ask(call, "ec2", "DescribeInstances", &filters).await?;
+    let terminated: Vec<&str> = answer.all("instanceId").into_iter().map(|id| id.text.as_str()).collect();
+    let mut described = reply.element()?;
+    if let Some(interfaces) = described.find_mut("networkInterfaceSet") {
+        interfaces.children.retain(|interface| {
+            let attachment = interface.child("attachment");
+            !attachment.is_some_and(|attachment| terminated.contains(&attachment.get("instanceId")))
+        });
+    }
+    Ok(reply.with_element(&described))
 }

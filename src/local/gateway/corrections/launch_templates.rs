@@ -1,5 +1,9 @@
 //! Launch templates: a new version starts from its source version, deleted versions are gone, unknown ids are errors.
+//!
+//! moto cannot launch an instance from a later version that has user data (it keeps the text in a form that it then
+//! refuses itself), so the gateway keeps the user data of those versions and puts it back into the answers.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::local::gateway::call::Call;
@@ -23,12 +27,13 @@ fn id_missing(id: &str) -> Refusal {
     Refusal::new("InvalidLaunchTemplateId.NotFound", message)
 }
 
+/// Fills the call in from the source version. What is handed on is then the call without the user data: `withhold`.
 pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
     match call.operation.as_str() {
         "CreateLaunchTemplateVersion" => {
             let template = find(state, call).await?;
             let source = match call.form.text("SourceVersion") {
-                "" => return Ok(()),
+                "" => String::new(),
                 "$Latest" => template.get("latestVersionNumber").to_owned(),
                 "$Default" => template.get("defaultVersionNumber").to_owned(),
                 number => number.to_owned(),
@@ -42,7 +47,6 @@ pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
                     call.form.push(format!("LaunchTemplateData.{key}"), value);
                 }
             }
-            rewrite(call);
         }
         // Without it moto tells no more than 15, and doesn't say that there are more.
         "DescribeLaunchTemplateVersions" if call.form.get("MaxResults").is_none() => {
@@ -59,16 +63,32 @@ fn member(key: &str) -> &str {
     key.split('.').next().unwrap_or_default()
 }
 
+const USER_DATA: &str = "LaunchTemplateData.UserData";
+
+/// The call as the emulator can take it.
+pub fn withhold(call: &Call) -> Cow<'_, Call> {
+    if call.operation != "CreateLaunchTemplateVersion" {
+        return Cow::Borrowed(call);
+    }
+    let mut call = call.clone();
+    call.form.remove(USER_DATA);
+    rewrite(&mut call);
+    Cow::Owned(call)
+}
+
 pub fn answer(state: &State, sent: &Call, reply: Reply) -> Result<Reply, Refusal> {
     match sent.operation.as_str() {
         "CreateLaunchTemplate" | "CreateLaunchTemplateVersion" => {
-            let answer = reply.element()?;
+            let mut answer = reply.element()?;
             let text = |name| answer.find(name).map(|element| element.text.clone()).unwrap_or_default();
             let first = sent.operation == "CreateLaunchTemplate";
             let version = if first { "1".to_owned() } else { text("versionNumber") };
             let data = sent.form.under("LaunchTemplateData");
             state.memory().template_data.insert((text("launchTemplateId"), version), data);
-            Ok(reply)
+            if let (Some(data), Some(user_data)) = (answer.find_mut("launchTemplateData"), sent.form.get(USER_DATA)) {
+                data.set(Element::leaf("userData", user_data));
+            }
+            Ok(reply.with_element(&answer))
         }
         "DescribeLaunchTemplates" => {
             let answer = reply.element()?;
@@ -102,6 +122,11 @@ fn described(state: &State, form: &Form, reply: Reply) -> Result<Reply, Refusal>
         }
     }
     for version in &mut versions.children {
+        let key = (version.get("launchTemplateId").to_owned(), version.get("versionNumber").to_owned());
+        let user_data = memory.template_data.get(&key).and_then(|data| data.get("UserData"));
+        if let (Some(data), Some(user_data)) = (version.child_mut("launchTemplateData"), user_data) {
+            data.set(Element::leaf("userData", user_data));
+        }
         // moto mixes the template's own tags into the data of its first version.
         if let Some(tags) = version.find_mut("tagSpecificationSet") {
             tags.children.retain(|specification| specification.get("resourceType") != "launch-template");

@@ -7,6 +7,8 @@ mod launch_templates;
 mod rds;
 mod sns;
 
+use std::borrow::Cow;
+
 use super::call::Call;
 use super::reply::{Refusal, Reply};
 use super::state::State;
@@ -24,6 +26,11 @@ pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
     }
 }
 
+/// What of a call the emulator can take.
+pub fn withhold(call: &Call) -> Cow<'_, Call> {
+    if call.service == "ec2" { launch_templates::withhold(call) } else { Cow::Borrowed(call) }
+}
+
 /// Puts the answer to a call right; `call` is as its caller sent it, `sent` as it was handed on.
 pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Result<Reply, Refusal> {
     match call.service.as_str() {
@@ -34,7 +41,7 @@ pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Re
             ec2::answer(state, call, reply).await
         }
         "elasticloadbalancing" => elb::answer(call, reply),
-        "rds" => rds::answer(state, call, reply),
+        "rds" => rds::answer(state, call, reply).await,
         "sns" => sns::answer(call, reply),
         _ => Ok(reply),
     }

@@ -45,13 +45,14 @@ pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
     match call.operation.as_str() {
         "CreateDBInstance" | "ModifyDBInstance" => {
             remember_instance(state, call);
-            lay_over(state, reply)
+            with_subnet_groups(state, call, lay_over(state, reply)?).await
         }
-        "DescribeDBInstances" | "DescribeDBClusters" | "ModifyDBCluster" => lay_over(state, reply),
+        "DescribeDBInstances" => with_subnet_groups(state, call, lay_over(state, reply)?).await,
+        "DescribeDBClusters" | "ModifyDBCluster" => lay_over(state, reply),
         "DeleteDBInstance" => forget(state, reply, INSTANCE, call.form.text("DBInstanceIdentifier")),
         "DeleteDBCluster" => forget(state, reply, CLUSTER, call.form.text("DBClusterIdentifier")),
         "DescribeDBParameters" => {
@@ -91,6 +92,28 @@ fn remember_instance(state: &State, call: &Call) {
     let enabled = attributes.entry("PerformanceInsightsEnabled".to_owned());
     if enabled.or_insert_with(|| Element::leaf("PerformanceInsightsEnabled", false)).text == "false" {
         attributes.remove("PerformanceInsightsRetentionPeriod");
+    }
+}
+
+/// The instances of a cluster are in the cluster's subnet group; the emulator tells it only of the cluster.
+async fn with_subnet_groups(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    let clusters = state.upstream.ask(call, "rds", "DescribeDBClusters", &[]).await?;
+    let groups = state.upstream.ask(call, "rds", "DescribeDBSubnetGroups", &[]).await?;
+    add_subnet_groups(&mut answer, clusters.members("DBClusters"), groups.members("DBSubnetGroups"));
+    Ok(reply.with_element(&answer))
+}
+
+fn add_subnet_groups(element: &mut Element, clusters: &[Element], groups: &[Element]) {
+    if element.name != "DBInstance" {
+        return element.children.iter_mut().for_each(|child| add_subnet_groups(child, clusters, groups));
+    }
+    let cluster =
+        clusters.iter().find(|cluster| cluster.get("DBClusterIdentifier") == element.get("DBClusterIdentifier"));
+    let name = cluster.map(|cluster| cluster.get("DBSubnetGroup")).unwrap_or_default();
+    let group = groups.iter().find(|group| group.get("DBSubnetGroupName") == name);
+    if let (None, Some(group)) = (element.child("DBSubnetGroup"), group) {
+        element.set(group.clone());
     }
 }
 

@@ -4,6 +4,7 @@ mod autoscaling;
 mod cache_groups;
 mod cache_tags;
 mod ec2;
+mod elb;
 mod iam;
 mod rds;
 mod replication_groups;
@@ -15,6 +16,7 @@ pub use replication_groups::ReplicationGroup;
 use super::call::Call;
 use super::reply::{Refusal, Reply};
 use super::state::State;
+use super::xml::Element;
 
 /// The gateway's own answer, or `None` where the emulator has one.
 pub async fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal> {
@@ -22,6 +24,9 @@ pub async fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal
         "autoscaling" => autoscaling::answer(state, call).await,
         "ec2" => ec2::answer(state, call).await,
         "elasticache" => {
+            if call.operation == "DescribeEvents" {
+                return Ok(Some(Reply::result(call, [Element::new("Events")])));
+            }
             if let Some(reply) = cache_groups::answer(state, call).await? {
                 return Ok(Some(reply));
             }
@@ -30,6 +35,7 @@ pub async fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal
             }
             cache_tags::answer(state, call)
         }
+        "elasticloadbalancing" => elb::answer(state, call).await,
         "iam" => iam::answer(state, call).await,
         "rds" => rds::answer(state, call).await,
         _ => Ok(None),

@@ -1,4 +1,4 @@
-//! The endpoints of a cluster, and resetting parameter groups.
+//! The endpoints of a cluster, resetting parameter groups, and changing a subnet group (moto loses the group when told to).
 
 use crate::local::gateway::call::Call;
 use crate::local::gateway::form::Form;
@@ -9,6 +9,7 @@ use crate::local::gateway::xml::Element;
 pub async fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal> {
     match call.operation.as_str() {
         "DescribeDBClusterEndpoints" => endpoints(state, call).await.map(Some),
+        "ModifyDBSubnetGroup" => modify_subnet_group(state, call).await.map(Some),
         "ResetDBClusterParameterGroup" => {
             reset(state, call, "DescribeDBClusterParameters", "DBClusterParameterGroupName").await.map(Some)
         }
@@ -50,4 +51,28 @@ async fn reset(state: &State, call: &Call, describe: &'static str, key: &str) ->
     let mut memory = state.memory();
     memory.reset_parameters.extend(named.into_iter().map(|name| (describe, group.clone(), name)));
     Ok(Reply::result(call, [Element::leaf(key, group)]))
+}
+
+/// Making a group of the same name takes the old one's place in the emulator: its tags go with it.
+async fn modify_subnet_group(state: &State, call: &Call) -> Result<Reply, Refusal> {
+    let name = call.form.text("DBSubnetGroupName").to_lowercase();
+    let described = state.upstream.ask(call, "rds", "DescribeDBSubnetGroups", &[("DBSubnetGroupName", &name)]).await?;
+    let group = described.find("DBSubnetGroup").cloned().unwrap_or_default();
+    let arn = group.get("DBSubnetGroupArn");
+    let tags = state.upstream.ask(call, "rds", "ListTagsForResource", &[("ResourceName", arn)]).await?;
+    let description = call.form.get("DBSubnetGroupDescription").unwrap_or(group.get("DBSubnetGroupDescription"));
+    let mut create = Form::of([
+        ("Action", "CreateDBSubnetGroup"),
+        ("DBSubnetGroupName", &name),
+        ("DBSubnetGroupDescription", description),
+    ]);
+    for (index, subnet) in call.form.list("SubnetIds").iter().enumerate() {
+        create.push(format!("SubnetIds.SubnetIdentifier.{}", index + 1), subnet);
+    }
+    for (index, tag) in tags.members("TagList").iter().enumerate() {
+        create.push(format!("Tags.Tag.{}.Key", index + 1), tag.get("Key"));
+        create.push(format!("Tags.Tag.{}.Value", index + 1), tag.get("Value"));
+    }
+    let created = state.upstream.ask_form(call, "rds", create).await?;
+    Ok(Reply::result(call, created.find("DBSubnetGroup").cloned()))
 }

@@ -9,6 +9,7 @@ use crate::local::gateway::xml::Element;
 pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
     match call.operation.as_str() {
         "AttachInternetGateway" => second_internet_gateway(state, call).await,
+        "RevokeSecurityGroupIngress" | "RevokeSecurityGroupEgress" => unknown_rule(state, call).await,
         "AuthorizeSecurityGroupIngress" | "AuthorizeSecurityGroupEgress" => duplicate_rule(state, call).await,
         "AssociateRouteTable" => second_association(state, call).await,
         "ReleaseAddress" => address_in_use(state, call).await,
@@ -24,7 +25,6 @@ pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
 /// A describe with filters.
 async fn filtered(state: &State, call: &Call, action: &str, filters: &[(&str, &str)]) -> Result<Element, Refusal> {
     let mut form = Form::of([("Action", action)]);
-    // NAT gateways are the one kind whose parameter is spelled in the singular by the SDKs' models too.
     for (index, (name, value)) in filters.iter().enumerate() {
         form.push(format!("Filter.{}.Name", index + 1), *name);
         form.push(format!("Filter.{}.Value.1", index + 1), *value);
@@ -99,6 +99,19 @@ async fn duplicate_rule(state: &State, call: &Call) -> Result<(), Refusal> {
                 );
                 return Err(Refusal::new("InvalidPermission.Duplicate", message));
             }
+        }
+    }
+    Ok(())
+}
+
+async fn unknown_rule(state: &State, call: &Call) -> Result<(), Refusal> {
+    let group = call.form.text("GroupId");
+    let answer = filtered(state, call, "DescribeSecurityGroupRules", &[("group-id", group)]).await?;
+    let rules = answer.members("securityGroupRuleSet");
+    for id in call.form.list("SecurityGroupRuleId") {
+        if !rules.iter().any(|rule| rule.get("securityGroupRuleId") == id) {
+            let message = format!("The security group rule ID '{id}' does not exist");
+            return Err(Refusal::new("InvalidSecurityGroupRuleId.NotFound", message));
         }
     }
     Ok(())
@@ -228,10 +241,8 @@ async fn vpc_in_use(state: &State, call: &Call) -> Result<(), Refusal> {
     let vpc = call.form.text("VpcId");
     let in_use = || dependency(format!("The vpc '{vpc}' has dependencies and cannot be deleted."));
     let by_vpc = [("vpc-id", vpc)];
-    for (action, set) in [("DescribeSubnets", "subnetSet"), ("DescribeNetworkInterfaces", "networkInterfaceSet")] {
-        if !filtered(state, call, action, &by_vpc).await?.members(set).is_empty() {
-            return Err(in_use());
-        }
+    if !filtered(state, call, "DescribeSubnets", &by_vpc).await?.members("subnetSet").is_empty() {
+        return Err(in_use());
     }
     let groups = filtered(state, call, "DescribeSecurityGroups", &by_vpc).await?;
     if groups.members("securityGroupInfo").iter().any(|group| group.get("groupName") != "default") {

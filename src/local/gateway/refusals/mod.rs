@@ -2,6 +2,9 @@
 
 mod autoscaling;
 mod ec2;
+mod elb;
+mod json;
+mod rds;
 
 use super::call::Call;
 use super::reply::Refusal;
@@ -12,6 +15,9 @@ pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
     match call.service.as_str() {
         "autoscaling" => autoscaling::check(state, call).await,
         "ec2" => ec2::check(state, call).await,
+        "elasticloadbalancing" => elb::check(state, call).await,
+        "logs" | "secretsmanager" => json::check(state, call).await,
+        "rds" => rds::check(state, call).await,
         _ => Ok(()),
     }
 }

@@ -1,0 +1,87 @@
+//! Clusters, subnet groups and parameter groups.
+
+use crate::local::gateway::call::Call;
+use crate::local::gateway::reply::Refusal;
+use crate::local::gateway::state::State;
+use crate::local::gateway::xml::Element;
+
+pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
+    let form = &call.form;
+    match call.operation.as_str() {
+        "CreateDBCluster" => {
+            let id = form.text("DBClusterIdentifier").to_lowercase();
+            let taken = "DB Cluster already exists";
+            absent(state, call, "DescribeDBClusters", "DBClusterIdentifier", &id, "DBClusterAlreadyExistsFault", taken)
+                .await
+        }
+        "CreateDBSubnetGroup" => {
+            let name = form.text("DBSubnetGroupName").to_lowercase();
+            let message = format!("The DB subnet group '{name}' already exists.");
+            absent(
+                state,
+                call,
+                "DescribeDBSubnetGroups",
+                "DBSubnetGroupName",
+                &name,
+                "DBSubnetGroupAlreadyExists",
+                &message,
+            )
+            .await
+        }
+        "DeleteDBSubnetGroup" => {
+            let name = form.text("DBSubnetGroupName").to_lowercase();
+            let clusters = state.upstream.ask(call, "rds", "DescribeDBClusters", &[]).await?;
+            let user = clusters.members("DBClusters").iter().find(|cluster| cluster.get("DBSubnetGroup") == name);
+            in_use(user, "DBClusterIdentifier", "InvalidDBSubnetGroupStateFault", |user| {
+                format!(
+                    "Cannot delete the subnet group '{name}' because at least one database instance: {user} is still using it."
+                )
+            })
+        }
+        "DeleteDBClusterParameterGroup" => {
+            let name = form.text("DBClusterParameterGroupName").to_lowercase();
+            let clusters = state.upstream.ask(call, "rds", "DescribeDBClusters", &[]).await?;
+            let user =
+                clusters.members("DBClusters").iter().find(|cluster| cluster.get("DBClusterParameterGroup") == name);
+            in_use(user, "DBClusterIdentifier", "InvalidDBParameterGroupState", |user| {
+                format!("One or more database instances are still members of this parameter group {name}: {user}")
+            })
+        }
+        "DeleteDBParameterGroup" => {
+            let name = form.text("DBParameterGroupName").to_lowercase();
+            let instances = state.upstream.ask(call, "rds", "DescribeDBInstances", &[]).await?;
+            let user = instances
+                .members("DBInstances")
+                .iter()
+                .find(|instance| instance.all("DBParameterGroupName").iter().any(|group| group.text == name));
+            in_use(user, "DBInstanceIdentifier", "InvalidDBParameterGroupState", |user| {
+                format!("One or more database instances are still members of this parameter group {name}: {user}")
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to create what exists.
+async fn absent(
+    state: &State,
+    call: &Call,
+    describe: &str,
+    key: &str,
+    name: &str,
+    code: &str,
+    message: &str,
+) -> Result<(), Refusal> {
+    match state.upstream.ask(call, "rds", describe, &[(key, name)]).await {
+        Ok(_) => Err(Refusal::new(code, message)),
+        Err(refusal) if refusal.code.contains("NotFound") => Ok(()),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn in_use(user: Option<&Element>, key: &str, code: &str, message: impl FnOnce(&str) -> String) -> Result<(), Refusal> {
+    match user {
+        Some(user) => Err(Refusal::new(code, message(user.get(key)))),
+        None => Ok(()),
+    }
+}
