@@ -7,12 +7,7 @@ use std::net::SocketAddr;
 #[derive(Args, Clone, Debug)]
 pub struct DatabaseArgs {
     /// MySQL address: mysql://user:password@host:3306/database[?ssl-mode=VERIFY_CA&ssl-ca=FILE]
-    #[arg(
-        id = "database-url",
-        long = "database-url",
-        env = "TICKETING_DATABASE_URL",
-        hide_env_values = true
-    )]
+    #[arg(id = "database-url", long = "database-url", env = "TICKETING_DATABASE_URL", hide_env_values = true)]
     pub url: String,
     /// Connections to keep at most
     #[arg(id = "database-connections", long = "database-connections", env = "TICKETING_DATABASE_CONNECTIONS", default_value_t = 16,
@@ -24,12 +19,7 @@ pub struct DatabaseArgs {
 #[derive(Args, Clone, Debug)]
 pub struct RedisArgs {
     /// Redis address: redis://[user:password@]host:6379/0, or rediss:// for TLS
-    #[arg(
-        id = "redis-url",
-        long = "redis-url",
-        env = "TICKETING_REDIS_URL",
-        hide_env_values = true
-    )]
+    #[arg(id = "redis-url", long = "redis-url", env = "TICKETING_REDIS_URL", hide_env_values = true)]
     pub url: String,
 }
 

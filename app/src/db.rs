@@ -12,9 +12,8 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// A pool that connects when it is first used, so that the service starts before its database.
 pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
-    let options: MySqlConnectOptions = args.url.parse().context(
-        "the database address is not of the form mysql://user:password@host:3306/database",
-    )?;
+    let options: MySqlConnectOptions =
+        args.url.parse().context("the database address is not of the form mysql://user:password@host:3306/database")?;
     let pool = MySqlPoolOptions::new()
         .max_connections(args.connections)
         .acquire_timeout(Duration::from_secs(2))
@@ -24,12 +23,8 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
                 // What must not change between a read and a write is locked explicitly. A lock wait ends well
                 // before the client gives up.
                 use sqlx::Executor;
-                connection
-                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                    .await?;
-                connection
-                    .execute("SET SESSION innodb_lock_wait_timeout = 3")
-                    .await?;
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
                 Ok(())
             })
         })
@@ -39,20 +34,15 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
 
 /// Brings the schema up to date. Safe to run from several instances at once: the migrator takes a named lock.
 pub async fn migrate(pool: &MySqlPool) -> anyhow::Result<()> {
-    MIGRATOR
-        .run(pool)
-        .await
-        .context("the schema could not be brought up to date")
+    MIGRATOR.run(pool).await.context("the schema could not be brought up to date")
 }
 
 /// Whether all migrations of this binary have been applied.
 pub async fn is_migrated(pool: &MySqlPool) -> Result<bool, sqlx::Error> {
     let wanted = MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0);
-    match sqlx::query_scalar::<_, Option<i64>>(
-        "SELECT MAX(version) FROM _sqlx_migrations WHERE success",
-    )
-    .fetch_one(pool)
-    .await
+    match sqlx::query_scalar::<_, Option<i64>>("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
+        .fetch_one(pool)
+        .await
     {
         Ok(applied) => Ok(applied.unwrap_or(0) >= wanted),
         Err(error) if code(&error) == Some(NO_SUCH_TABLE) => Ok(false),
@@ -74,11 +64,7 @@ const DEADLOCK: u16 = 1213;
 
 fn code(error: &sqlx::Error) -> Option<u16> {
     let database = error.as_database_error()?;
-    Some(
-        database
-            .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?
-            .number(),
-    )
+    Some(database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
 }
 
 /// The name of the unique key that an insert ran into, if that is what happened.

@@ -44,26 +44,13 @@ pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
     /// An error with any status. The functions below cover the usual ones.
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            code: Cow::Borrowed(code),
-            detail: detail.into(),
-            retry_after: None,
-        }
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code: Cow::Borrowed(code), detail: detail.into(), retry_after: None }
     }
 
     /// 404
     pub fn not_found(what: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            format!("no such {what}"),
-        )
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no such {what}"))
     }
 
     /// 422: understood, but not acceptable
@@ -88,16 +75,11 @@ impl ApiError {
 
     /// 503 with `Retry-After`, spread so that clients do not return all at once
     pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
-            .retry_after(crate::random::jitter(3))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(crate::random::jitter(3))
     }
 
     /// 429 with `Retry-After`
-    pub fn too_many(
-        code: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-        seconds: u64,
-    ) -> Self {
+    pub fn too_many(code: &'static str, detail: impl Into<Cow<'static, str>>, seconds: u64) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).retry_after(seconds)
     }
 
@@ -130,10 +112,7 @@ impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         if db::is_unavailable(&error) {
             tracing::warn!(%error, "the database is unavailable");
-            Self::unavailable(
-                "database_unavailable",
-                "the database cannot be reached at the moment",
-            )
+            Self::unavailable("database_unavailable", "the database cannot be reached at the moment")
         } else if db::is_contention(&error) {
             tracing::warn!(%error, "gave up after contention");
             Self::unavailable("busy", "too many changes to the same thing at once")
@@ -146,10 +125,7 @@ impl From<sqlx::Error> for ApiError {
 impl From<KvError> for ApiError {
     fn from(error: KvError) -> Self {
         tracing::warn!(%error, "redis is needed for this");
-        Self::unavailable(
-            "redis_unavailable",
-            "a needed part of the service cannot be reached at the moment",
-        )
+        Self::unavailable("redis_unavailable", "a needed part of the service cannot be reached at the moment")
     }
 }
 
@@ -164,10 +140,7 @@ impl IntoResponse for ApiError {
         };
         let mut response = (self.status, Json(problem)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -48,8 +48,7 @@ impl Health {
             if self.migrated.load(Ordering::Relaxed) {
                 return sqlx::query("SELECT 1").execute(pool).await.map(|_| ());
             }
-            self.migrated
-                .store(db::is_migrated(pool).await?, Ordering::Relaxed);
+            self.migrated.store(db::is_migrated(pool).await?, Ordering::Relaxed);
             Ok(())
         };
         match tokio::time::timeout(Duration::from_secs(2), check).await {
@@ -57,9 +56,7 @@ impl Health {
             Ok(Err(error)) => {
                 tracing::debug!(%error, "database probe failed");
                 // All connections busy is load, not loss.
-                matches!(error, sqlx::Error::PoolTimedOut)
-                    && pool.size() > 0
-                    && pool.num_idle() == 0
+                matches!(error, sqlx::Error::PoolTimedOut) && pool.size() > 0 && pool.num_idle() == 0
             }
             Err(_) => false,
         }
@@ -81,10 +78,7 @@ pub struct HealthView {
 
 /// Routes of health.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(health))
-        .routes(routes!(live))
-        .routes(routes!(ready))
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(live)).routes(routes!(ready))
 }
 
 fn view(state: &AppState) -> (StatusCode, Json<HealthView>) {

@@ -30,9 +30,8 @@ impl Kv {
     /// Prepares a connection that is made on first use. Call [`Kv::watch`] to keep the breaker up to date.
     pub fn new(url: &str) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let client = redis::Client::open(url).context(
-            "the Redis address is not of the form redis://host:6379 or rediss://host:6379",
-        )?;
+        let client = redis::Client::open(url)
+            .context("the Redis address is not of the form redis://host:6379 or rediss://host:6379")?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(500)))
             .set_response_timeout(Some(Duration::from_millis(500)))
@@ -57,29 +56,21 @@ impl Kv {
 
     /// Runs one command.
     pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, KvError> {
-        self.guard(command.query_async(&mut self.connection.clone()))
-            .await
+        self.guard(command.query_async(&mut self.connection.clone())).await
     }
 
     /// Runs several commands in one round trip.
     pub async fn pipe<T: FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T, KvError> {
-        self.guard(pipeline.query_async(&mut self.connection.clone()))
-            .await
+        self.guard(pipeline.query_async(&mut self.connection.clone())).await
     }
 
     /// Runs a script, loading it where it is not known yet.
-    pub async fn script<T: FromRedisValue>(
-        &self,
-        call: &redis::ScriptInvocation<'_>,
-    ) -> Result<T, KvError> {
+    pub async fn script<T: FromRedisValue>(&self, call: &redis::ScriptInvocation<'_>) -> Result<T, KvError> {
         let mut connection = self.connection.clone();
         self.guard(call.invoke_async(&mut connection)).await
     }
 
-    async fn guard<T>(
-        &self,
-        call: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, KvError> {
+    async fn guard<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, KvError> {
         if !self.is_up() {
             return Err(KvError::Unavailable);
         }
@@ -94,8 +85,7 @@ impl Kv {
     /// Contacts Redis now and sets the breaker accordingly.
     pub async fn probe(&self) -> bool {
         let ping = redis::cmd("PING");
-        let answer: Result<String, RedisError> =
-            ping.query_async(&mut self.connection.clone()).await;
+        let answer: Result<String, RedisError> = ping.query_async(&mut self.connection.clone()).await;
         let up = match &answer {
             Ok(_) => true,
             Err(error) => !is_outage(error),
@@ -126,8 +116,5 @@ fn is_outage(error: &RedisError) -> bool {
         || error.is_connection_dropped()
         || error.is_connection_refusal()
         || error.is_unrecoverable_error()
-        || matches!(
-            error.code(),
-            Some("LOADING" | "READONLY" | "MASTERDOWN" | "NOAUTH" | "OOM")
-        )
+        || matches!(error.code(), Some("LOADING" | "READONLY" | "MASTERDOWN" | "NOAUTH" | "OOM"))
 }

@@ -16,5 +16,6 @@ pub mod local;
 pub mod outbox;
 pub mod random;
 pub mod sales;
+pub mod staff;
 pub mod state;
 pub mod wallet;

@@ -23,15 +23,9 @@ struct Guarded {
 
 impl Guarded {
     fn start(program: &str, args: &[String], log: &Path) -> anyhow::Result<Self> {
-        let log = std::fs::File::create(log)
-            .with_context(|| format!("cannot write {}", log.display()))?;
+        let log = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut shell = Command::new("/bin/sh")
-            .args([
-                "-c",
-                r#""$@" </dev/null >&2 & echo $!; exec >&-; read -r _; kill -9 $!"#,
-                "guard",
-                program,
-            ])
+            .args(["-c", r#""$@" </dev/null >&2 & echo $!; exec >&-; read -r _; kill -9 $!"#, "guard", program])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -41,17 +35,12 @@ impl Guarded {
         let mut line = String::new();
         let stdout = shell.stdout.take().context("the guard has no output")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        let pid = line
-            .trim()
-            .parse()
-            .with_context(|| format!("{program} did not start"))?;
+        let pid = line.trim().parse().with_context(|| format!("{program} did not start"))?;
         Ok(Self { shell, pid })
     }
 
     fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let status = Command::new("/bin/kill")
-            .args([signal, &self.pid.to_string()])
-            .status()?;
+        let status = Command::new("/bin/kill").args([signal, &self.pid.to_string()]).status()?;
         if !status.success() {
             bail!("process {} could not be sent {signal}", self.pid);
         }
@@ -75,12 +64,7 @@ impl Drop for Guarded {
 fn wait_for_port(port: u16, what: &str, log: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
-        if TcpStream::connect_timeout(
-            &SocketAddr::from(([127, 0, 0, 1], port)),
-            Duration::from_secs(1),
-        )
-        .is_ok()
-        {
+        if TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -103,25 +87,24 @@ impl MariaDb {
     pub fn start(directory: &Path) -> anyhow::Result<Self> {
         let data = directory.join("data");
         if !data.join("mysql").is_dir() {
-            std::fs::create_dir_all(&data)
-                .with_context(|| format!("cannot make {}", data.display()))?;
+            std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
             let output = Command::new("mariadb-install-db")
-                .args(["--no-defaults", "--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"])
+                .args([
+                    "--no-defaults",
+                    "--auth-root-authentication-method=socket",
+                    "--skip-test-db",
+                    "--skip-name-resolve",
+                ])
                 .arg(format!("--datadir={}", data.display()))
                 .output()
-                .context("cannot run mariadb-install-db; install MariaDB, such as with: apt-get install mariadb-server")?;
+                .context(
+                    "cannot run mariadb-install-db; install MariaDB, such as with: apt-get install mariadb-server",
+                )?;
             if !output.status.success() {
-                bail!(
-                    "mariadb-install-db failed:\n{}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
+                bail!("mariadb-install-db failed:\n{}", String::from_utf8_lossy(&output.stderr));
             }
         }
-        let mut server = Self {
-            directory: directory.to_owned(),
-            port: free_port()?,
-            process: None,
-        };
+        let mut server = Self { directory: directory.to_owned(), port: free_port()?, process: None };
         server.restart()?;
         Ok(server)
     }
@@ -152,9 +135,7 @@ impl MariaDb {
             "--max-connections=500".to_owned(),
             "--character-set-server=utf8mb4".to_owned(),
         ];
-        if std::fs::metadata("/proc/self")
-            .is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
-        {
+        if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
             args.push("--user=root".to_owned());
         }
         let log = self.directory.join("mariadb.log");
@@ -164,10 +145,7 @@ impl MariaDb {
 
     /// The address of a database in this server.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "mysql://{DATABASE_USER}:{DATABASE_USER}@127.0.0.1:{}/{database}",
-            self.port
-        )
+        format!("mysql://{DATABASE_USER}:{DATABASE_USER}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Ends the server at once, as a power cut would.
@@ -187,11 +165,7 @@ impl Redis {
     /// Starts the server.
     pub fn start(directory: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let mut server = Self {
-            directory: directory.to_owned(),
-            port: free_port()?,
-            process: None,
-        };
+        let mut server = Self { directory: directory.to_owned(), port: free_port()?, process: None };
         server.restart()?;
         Ok(server)
     }
@@ -236,15 +210,11 @@ impl Redis {
 
     /// Stops the server without ending it: connections stay open and nothing answers.
     pub fn pause(&self) -> anyhow::Result<()> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal("-STOP"))
+        self.process.as_ref().map_or(Ok(()), |process| process.signal("-STOP"))
     }
 
     /// Lets a paused server go on.
     pub fn resume(&self) -> anyhow::Result<()> {
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| process.signal("-CONT"))
+        self.process.as_ref().map_or(Ok(()), |process| process.signal("-CONT"))
     }
 }

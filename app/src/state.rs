@@ -8,6 +8,7 @@ use crate::health::Health;
 use crate::kv::Kv;
 use crate::sales::Sales;
 use crate::sales::tickets::TicketSigner;
+use crate::staff::Attempts;
 use sqlx::MySqlPool;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,10 @@ pub struct Inner {
     pub events: EventCache,
     /// The sale path
     pub sales: Sales,
+    /// Wrong codes at the door
+    pub attempts: Attempts,
+    /// Wrong passwords, by e-mail address
+    pub logins: Attempts,
     /// Whether the parts work
     pub health: Health,
     /// Which part of the service this is
@@ -59,6 +64,8 @@ impl AppState {
             signer: TicketSigner::new(tokens.ticket_seed()),
             sales: Sales::new(db.clone(), kv.clone(), events.clone(), &args.limits),
             tokens,
+            attempts: Attempts::new(kv.clone(), "code4"),
+            logins: Attempts::new(kv.clone(), "login"),
             health: Health::default(),
             role: args.role,
             limits: args.limits.clone(),

@@ -64,30 +64,26 @@ struct SessionView {
     (status = 201, description = "created", body = UserView),
     (status = 409, description = "`email_taken`", body = Problem),
     (status = 422, description = "`bad_email`, `bad_password`, `bad_name`", body = Problem)))]
-async fn signup(
-    State(state): State<AppState>,
-    Json(body): Json<Signup>,
-) -> Result<(StatusCode, axum::Json<UserView>)> {
-    let user = super::create(
-        &state.db,
-        &body.email,
-        &body.password,
-        &body.name,
-        Role::User,
-    )
-    .await?;
+async fn signup(State(state): State<AppState>, Json(body): Json<Signup>) -> Result<(StatusCode, axum::Json<UserView>)> {
+    let user = super::create(&state.db, &body.email, &body.password, &body.name, Role::User).await?;
     Ok((StatusCode::CREATED, axum::Json(user)))
 }
 
 /// Log in
 #[utoipa::path(post, path = "/api/auth/login", tag = "accounts", request_body = Login, responses(
     (status = 200, description = "logged in", body = SessionView),
-    (status = 401, description = "`bad_credentials`", body = Problem)))]
-async fn login(
-    State(state): State<AppState>,
-    Json(body): Json<Login>,
-) -> Result<axum::Json<SessionView>> {
-    let user = super::authenticate(&state.db, &body.email, &body.password).await?;
+    (status = 401, description = "`bad_credentials`", body = Problem),
+    (status = 429, description = "`too_many_attempts`: too many wrong passwords", body = Problem)))]
+async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result<axum::Json<SessionView>> {
+    let account = body.email.trim().to_lowercase();
+    state.logins.check(&account).await?;
+    let user = match super::authenticate(&state.db, &account, &body.password).await {
+        Err(error) if error.code == "bad_credentials" => {
+            state.logins.failed(&account).await;
+            return Err(error);
+        }
+        other => other?,
+    };
     let refresh_token = match sessions::begin(&state.kv, &user.user_id).await {
         Ok(token) => Some(token),
         // Selling goes on without Redis, so logging in must too.
@@ -108,10 +104,7 @@ async fn login(
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "accounts", request_body = Refresh, responses(
     (status = 200, description = "new tokens", body = SessionView),
     (status = 401, description = "`bad_refresh_token`, or `refresh_token_reused`: the session has ended", body = Problem)))]
-async fn refresh(
-    State(state): State<AppState>,
-    Json(body): Json<Refresh>,
-) -> Result<axum::Json<SessionView>> {
+async fn refresh(State(state): State<AppState>, Json(body): Json<Refresh>) -> Result<axum::Json<SessionView>> {
     let (user_id, next) = sessions::rotate(&state.kv, &body.refresh_token).await?;
     let user = super::by_id(&state.db, &user_id)
         .await?
@@ -138,8 +131,6 @@ async fn logout(State(state): State<AppState>, Json(body): Json<Refresh>) -> Res
     (status = 200, description = "the caller's account", body = UserView),
     (status = 401, description = "`login_needed`, `token_expired`, `bad_token`", body = Problem)))]
 async fn me(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<UserView>> {
-    let user = super::by_id(&state.db, &caller.user_id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("account"))?;
+    let user = super::by_id(&state.db, &caller.user_id).await?.ok_or_else(|| ApiError::not_found("account"))?;
     Ok(axum::Json(user))
 }

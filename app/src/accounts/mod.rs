@@ -41,9 +41,7 @@ impl Role {
             "USER" => Ok(Role::User),
             "STAFF" => Ok(Role::Staff),
             "ADMIN" => Ok(Role::Admin),
-            other => Err(ApiError::internal(format!(
-                "the database holds a role {other:?}"
-            ))),
+            other => Err(ApiError::internal(format!("the database holds a role {other:?}"))),
         }
     }
 }
@@ -83,76 +81,49 @@ impl UserRow {
 }
 
 async fn by_email(pool: &MySqlPool, email: &str) -> Result<Option<UserRow>> {
-    let row =
-        sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE email = ?")
-            .bind(email)
-            .fetch_optional(pool)
-            .await?;
+    let row = sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE email = ?")
+        .bind(email)
+        .fetch_optional(pool)
+        .await?;
     Ok(row)
 }
 
 /// The account with this identifier.
 pub async fn by_id(pool: &MySqlPool, id: &str) -> Result<Option<UserView>> {
-    let row: Option<UserRow> =
-        sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE id = ?")
-            .bind(id)
-            .fetch_optional(pool)
-            .await?;
+    let row: Option<UserRow> = sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE id = ?")
+        .bind(id)
+        .fetch_optional(pool)
+        .await?;
     row.map(|row| row.view()).transpose()
 }
 
 /// Creates an account with an empty wallet. 409 when the address is taken.
-pub async fn create(
-    pool: &MySqlPool,
-    email: &str,
-    password: &str,
-    name: &str,
-    role: Role,
-) -> Result<UserView> {
+pub async fn create(pool: &MySqlPool, email: &str, password: &str, name: &str, role: Role) -> Result<UserView> {
     let (email, name) = (valid_email(email)?, valid_name(name)?);
     let hash = password::hash(password).await?;
     let user_id = random::user_id();
     let mut tx = pool.begin().await?;
-    let inserted = sqlx::query(
-        "INSERT INTO users (id, email, name, password_hash, role) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(&user_id)
-    .bind(&email)
-    .bind(&name)
-    .bind(hash)
-    .bind(role.as_str())
-    .execute(&mut *tx)
-    .await;
+    let inserted = sqlx::query("INSERT INTO users (id, email, name, password_hash, role) VALUES (?, ?, ?, ?, ?)")
+        .bind(&user_id)
+        .bind(&email)
+        .bind(&name)
+        .bind(hash)
+        .bind(role.as_str())
+        .execute(&mut *tx)
+        .await;
     match inserted {
         Err(error) if db::duplicate_key(&error).is_some() => {
-            return Err(ApiError::conflict(
-                "email_taken",
-                "there is an account with this e-mail address",
-            ));
+            return Err(ApiError::conflict("email_taken", "there is an account with this e-mail address"));
         }
         other => other?,
     };
-    sqlx::query("INSERT INTO wallets (user_id, balance) VALUES (?, 0)")
-        .bind(&user_id)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("INSERT INTO wallets (user_id, balance) VALUES (?, 0)").bind(&user_id).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(UserView {
-        user_id,
-        email,
-        name,
-        role,
-    })
+    Ok(UserView { user_id, email, name, role })
 }
 
 /// Creates an account, or gives the existing one this password and role.
-pub async fn upsert(
-    pool: &MySqlPool,
-    email: &str,
-    password: &str,
-    name: &str,
-    role: Role,
-) -> Result<UserView> {
+pub async fn upsert(pool: &MySqlPool, email: &str, password: &str, name: &str, role: Role) -> Result<UserView> {
     match create(pool, email, password, name, role).await {
         Err(error) if error.code == "email_taken" => {}
         other => return other,
@@ -164,42 +135,26 @@ pub async fn upsert(
         .bind(&email)
         .execute(pool)
         .await?;
-    by_email(pool, &email)
-        .await?
-        .ok_or_else(|| ApiError::not_found("account"))?
-        .view()
+    by_email(pool, &email).await?.ok_or_else(|| ApiError::not_found("account"))?.view()
 }
 
 /// The account that this address and password belong to. Takes the same time whether or not the address exists.
 async fn authenticate(pool: &MySqlPool, email: &str, password: &str) -> Result<UserView> {
-    let row = by_email(pool, &email.trim().to_lowercase()).await?;
-    let matches =
-        password::verify(password, row.as_ref().map(|row| row.password_hash.as_str())).await?;
+    let row = by_email(pool, email).await?;
+    let matches = password::verify(password, row.as_ref().map(|row| row.password_hash.as_str())).await?;
     match row {
         Some(row) if matches => row.view(),
-        _ => Err(ApiError::unauthorized(
-            "bad_credentials",
-            "wrong e-mail address or password",
-        )),
+        _ => Err(ApiError::unauthorized("bad_credentials", "wrong e-mail address or password")),
     }
 }
 
 fn valid_email(email: &str) -> Result<String> {
     let email = email.trim().to_lowercase();
     let well_formed = email.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty()
-            && domain.contains('.')
-            && !domain.starts_with('.')
-            && !domain.ends_with('.')
+        !local.is_empty() && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
     });
-    if !well_formed
-        || email.len() > 254
-        || email.contains(|c: char| c.is_whitespace() || c.is_control())
-    {
-        return Err(ApiError::invalid(
-            "bad_email",
-            "email must be an address such as name@example.com",
-        ));
+    if !well_formed || email.len() > 254 || email.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(ApiError::invalid("bad_email", "email must be an address such as name@example.com"));
     }
     Ok(email)
 }
@@ -207,10 +162,7 @@ fn valid_email(email: &str) -> Result<String> {
 fn valid_name(name: &str) -> Result<String> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-        return Err(ApiError::invalid(
-            "bad_name",
-            "name must have 1 to 100 characters",
-        ));
+        return Err(ApiError::invalid("bad_name", "name must have 1 to 100 characters"));
     }
     Ok(name.to_owned())
 }
@@ -221,19 +173,8 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_and_normalised() {
-        assert_eq!(
-            valid_email(" Kim@Example.com ").expect("valid"),
-            "kim@example.com"
-        );
-        for bad in [
-            "",
-            "kim",
-            "@example.com",
-            "kim@example",
-            "kim@.com",
-            "kim@com.",
-            "k im@example.com",
-        ] {
+        assert_eq!(valid_email(" Kim@Example.com ").expect("valid"), "kim@example.com");
+        for bad in ["", "kim", "@example.com", "kim@example", "kim@.com", "kim@com.", "k im@example.com"] {
             assert!(valid_email(bad).is_err(), "{bad:?} must be refused");
         }
     }

@@ -61,31 +61,15 @@ pub async fn begin(kv: &Kv, user_id: &str) -> Result<String> {
 pub async fn rotate(kv: &Kv, token: &str) -> Result<(String, String)> {
     let (family, secret) = split(token)?;
     let next = random::code(32);
-    let (outcome, user_id): (String, String) = kv
-        .script(
-            ROTATE
-                .key(key(family))
-                .arg(hash(secret))
-                .arg(hash(&next))
-                .arg(REFRESH_SECONDS),
-        )
-        .await?;
+    let (outcome, user_id): (String, String) =
+        kv.script(ROTATE.key(key(family)).arg(hash(secret)).arg(hash(&next)).arg(REFRESH_SECONDS)).await?;
     match outcome.as_str() {
         "ok" => Ok((user_id, format!("{family}.{next}"))),
         "reused" => {
-            tracing::warn!(
-                family,
-                "a refresh token was used twice: its session has ended"
-            );
-            Err(ApiError::unauthorized(
-                "refresh_token_reused",
-                "this token was used before; log in again",
-            ))
+            tracing::warn!(family, "a refresh token was used twice: its session has ended");
+            Err(ApiError::unauthorized("refresh_token_reused", "this token was used before; log in again"))
         }
-        _ => Err(ApiError::unauthorized(
-            "bad_refresh_token",
-            "the session has ended; log in again",
-        )),
+        _ => Err(ApiError::unauthorized("bad_refresh_token", "the session has ended; log in again")),
     }
 }
 

@@ -68,29 +68,21 @@ impl Tokens {
 
     /// Signs `body` until `expires` (Unix seconds).
     pub fn sign<T: Serialize>(&self, purpose: Purpose, expires: i64, body: T) -> Result<String> {
-        let claims = Claims {
-            purpose,
-            exp: expires,
-            body,
-        };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
-            .map_err(ApiError::internal)
+        let claims = Claims { purpose, exp: expires, body };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(ApiError::internal)
     }
 
     /// The body of a token that is genuine, in time and meant for `purpose`.
-    pub fn verify<T: DeserializeOwned>(
-        &self,
-        purpose: Purpose,
-        token: &str,
-    ) -> std::result::Result<T, TokenError> {
+    pub fn verify<T: DeserializeOwned>(&self, purpose: Purpose, token: &str) -> std::result::Result<T, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
-        let data = jsonwebtoken::decode::<Claims<T>>(token, &self.decoding, &validation).map_err(
-            |error| match error.kind() {
-                ErrorKind::ExpiredSignature => TokenError::Expired,
-                _ => TokenError::Invalid,
-            },
-        )?;
+        let data =
+            jsonwebtoken::decode::<Claims<T>>(token, &self.decoding, &validation).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::ExpiredSignature => TokenError::Expired,
+                    _ => TokenError::Invalid,
+                }
+            })?;
         if data.claims.purpose != purpose {
             return Err(TokenError::Invalid);
         }
@@ -100,10 +92,7 @@ impl Tokens {
     /// An access token for `user`.
     pub fn access(&self, user: &UserView) -> Result<String> {
         let expires = OffsetDateTime::now_utc().unix_timestamp() + ACCESS_SECONDS;
-        let body = AccessBody {
-            sub: user.user_id.clone(),
-            role: user.role,
-        };
+        let body = AccessBody { sub: user.user_id.clone(), role: user.role };
         self.sign(Purpose::Access, expires, body)
     }
 }
@@ -131,10 +120,7 @@ impl Caller {
     pub fn require_admin(&self) -> Result<()> {
         match self.role {
             Role::Admin => Ok(()),
-            _ => Err(ApiError::forbidden(
-                "admin_only",
-                "this needs an account with the role ADMIN",
-            )),
+            _ => Err(ApiError::forbidden("admin_only", "this needs an account with the role ADMIN")),
         }
     }
 
@@ -142,10 +128,7 @@ impl Caller {
     pub fn require_staff(&self) -> Result<()> {
         match self.role {
             Role::Staff | Role::Admin => Ok(()),
-            Role::User => Err(ApiError::forbidden(
-                "staff_only",
-                "this needs an account with the role STAFF",
-            )),
+            Role::User => Err(ApiError::forbidden("staff_only", "this needs an account with the role STAFF")),
         }
     }
 
@@ -154,10 +137,7 @@ impl Caller {
         if self.user_id == user_id || self.role == Role::Admin {
             return Ok(());
         }
-        Err(ApiError::forbidden(
-            "not_yours",
-            "this belongs to somebody else",
-        ))
+        Err(ApiError::forbidden("not_yours", "this belongs to somebody else"))
     }
 }
 
@@ -167,12 +147,7 @@ impl FromRequestParts<AppState> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
         <Self as OptionalFromRequestParts<AppState>>::from_request_parts(parts, state)
             .await?
-            .ok_or_else(|| {
-                ApiError::unauthorized(
-                    "login_needed",
-                    "send an Authorization header with a Bearer token",
-                )
-            })
+            .ok_or_else(|| ApiError::unauthorized("login_needed", "send an Authorization header with a Bearer token"))
     }
 }
 
@@ -189,25 +164,13 @@ impl OptionalFromRequestParts<AppState> for Caller {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
-            .ok_or_else(|| {
-                ApiError::unauthorized(
-                    "bad_token",
-                    "the Authorization header holds no Bearer token",
-                )
-            })?;
+            .ok_or_else(|| ApiError::unauthorized("bad_token", "the Authorization header holds no Bearer token"))?;
         match state.tokens.verify::<AccessBody>(Purpose::Access, token) {
-            Ok(body) => Ok(Some(Self {
-                user_id: body.sub,
-                role: body.role,
-            })),
-            Err(TokenError::Expired) => Err(ApiError::unauthorized(
-                "token_expired",
-                "the access token has expired; refresh it",
-            )),
-            Err(TokenError::Invalid) => Err(ApiError::unauthorized(
-                "bad_token",
-                "the access token is not valid",
-            )),
+            Ok(body) => Ok(Some(Self { user_id: body.sub, role: body.role })),
+            Err(TokenError::Expired) => {
+                Err(ApiError::unauthorized("token_expired", "the access token has expired; refresh it"))
+            }
+            Err(TokenError::Invalid) => Err(ApiError::unauthorized("bad_token", "the access token is not valid")),
         }
     }
 }
@@ -225,14 +188,9 @@ mod tests {
         let read = |purpose, token: &str| tokens.verify::<serde_json::Value>(purpose, token);
         assert_eq!(read(Purpose::Pass, &token).expect("valid")["sub"], "U1");
         assert_eq!(read(Purpose::Access, &token), Err(TokenError::Invalid));
-        let old = tokens
-            .sign(Purpose::Pass, soon - 20, body())
-            .expect("signs");
+        let old = tokens.sign(Purpose::Pass, soon - 20, body()).expect("signs");
         assert_eq!(read(Purpose::Pass, &old), Err(TokenError::Expired));
         let other = Tokens::new("another secret of thirty-two bytes!!");
-        assert_eq!(
-            other.verify::<serde_json::Value>(Purpose::Pass, &token),
-            Err(TokenError::Invalid)
-        );
+        assert_eq!(other.verify::<serde_json::Value>(Purpose::Pass, &token), Err(TokenError::Invalid));
     }
 }

@@ -47,10 +47,7 @@ impl Cli {
 
 /// Says which of the TLS providers that are linked in is to be used. To be called once, before any connection.
 pub fn install_tls_provider() {
-    if rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");
     }
 }

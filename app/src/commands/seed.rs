@@ -46,17 +46,11 @@ pub async fn run(args: &SeedArgs) -> anyhow::Result<()> {
 pub async fn seed(pool: &MySqlPool, password: &str) -> anyhow::Result<()> {
     for (email, name, role) in ACCOUNTS {
         let user = accounts::upsert(pool, email, password, name, role).await?;
-        let charged = wallet::charge(pool, &user.user_id, DEMO_MONEY, Some("seed")).await;
-        match charged {
-            Err(error) if error.code == "idempotency_key_reused" => {}
-            other => drop(other?),
-        }
+        wallet::charge(pool, &user.user_id, DEMO_MONEY, Some("seed")).await?;
     }
     for event in events() {
-        let exists: Option<u64> = sqlx::query_scalar("SELECT id FROM events WHERE name = ?")
-            .bind(&event.name)
-            .fetch_optional(pool)
-            .await?;
+        let exists: Option<u64> =
+            sqlx::query_scalar("SELECT id FROM events WHERE name = ?").bind(&event.name).fetch_optional(pool).await?;
         if exists.is_none() {
             store::insert(pool, &event).await?;
         }
@@ -66,11 +60,7 @@ pub async fn seed(pool: &MySqlPool, password: &str) -> anyhow::Result<()> {
 
 fn events() -> [NewEvent; 3] {
     let in_days = |days| OffsetDateTime::now_utc() + Duration::days(days);
-    let no_queue = QueueSettings {
-        enabled: false,
-        admit_per_second: 10.0,
-        max_inside: 200,
-    };
+    let no_queue = QueueSettings { enabled: false, admit_per_second: 10.0, max_inside: 200 };
     let tiers = [("VIP", 150_000), ("R", 110_000), ("S", 70_000)];
     let theatre = |row: char| match row {
         'A' | 'B' => "VIP",
@@ -110,12 +100,7 @@ fn events() -> [NewEvent; 3] {
                 })
                 .collect(),
             price: 0,
-            price_tiers: tiers
-                .map(|(grade, price)| PriceTier {
-                    grade: grade.into(),
-                    price,
-                })
-                .into(),
+            price_tiers: tiers.map(|(grade, price)| PriceTier { grade: grade.into(), price }).into(),
             max_per_order: 4,
             max_per_user: Some(8),
             queue: no_queue,
@@ -132,11 +117,7 @@ fn events() -> [NewEvent; 3] {
             price_tiers: Vec::new(),
             max_per_order: 2,
             max_per_user: Some(2),
-            queue: QueueSettings {
-                enabled: true,
-                admit_per_second: 5.0,
-                max_inside: 100,
-            },
+            queue: QueueSettings { enabled: true, admit_per_second: 5.0, max_inside: 100 },
         },
     ]
 }

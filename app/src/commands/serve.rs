@@ -14,20 +14,14 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
         .json()
         .flatten_event(true)
         .with_writer(std::io::stderr)
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")),
-        )
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")))
         .init();
     let state = AppState::new(args)?;
     if args.migrate {
         db::migrate(&state.db).await?;
     }
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    let address = listener
-        .local_addr()
-        .context("the listener has no address")?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, role = ?args.role, version = env!("CARGO_PKG_VERSION"), "listening");
     state.spawn_background();
 

@@ -40,9 +40,7 @@ pub struct Entry<V> {
 
 impl<V: Serialize> Entry<V> {
     fn new(value: V) -> Result<Arc<Self>> {
-        let json = serde_json::to_vec(&value)
-            .map_err(ApiError::internal)?
-            .into();
+        let json = serde_json::to_vec(&value).map_err(ApiError::internal)?.into();
         Ok(Arc::new(Self { value, json }))
     }
 }
@@ -67,18 +65,9 @@ impl EventCache {
     pub fn new(db: MySqlPool, kv: Kv) -> Self {
         Self {
             versions: Versions::new(kv.clone()),
-            events: Cache::builder()
-                .max_capacity(10_000)
-                .time_to_live(LOCAL_TIME)
-                .build(),
-            lists: Cache::builder()
-                .max_capacity(1_000)
-                .time_to_live(LIST_TIME)
-                .build(),
-            layouts: Cache::builder()
-                .max_capacity(100)
-                .time_to_live(SEATS_TIME)
-                .build(),
+            events: Cache::builder().max_capacity(10_000).time_to_live(LOCAL_TIME).build(),
+            lists: Cache::builder().max_capacity(1_000).time_to_live(LIST_TIME).build(),
+            layouts: Cache::builder().max_capacity(100).time_to_live(SEATS_TIME).build(),
             uncached: Arc::new(Semaphore::new(UNCACHED_READS)),
             db,
             kv,
@@ -97,11 +86,7 @@ impl EventCache {
         };
         self.events
             .try_get_with((id, version), async {
-                self.shared(
-                    &format!("event:{{{id}}}:{version}"),
-                    store::by_id(&self.db, id),
-                )
-                .await
+                self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await
             })
             .await
             .map_err(|error: Arc<ApiError>| (*error).clone())
@@ -110,10 +95,7 @@ impl EventCache {
     /// The event, or 404.
     pub async fn existing(&self, id: u64) -> Result<EventView> {
         let entry = self.get(id).await?;
-        entry
-            .value
-            .clone()
-            .ok_or_else(|| ApiError::not_found("event"))
+        entry.value.clone().ok_or_else(|| ApiError::not_found("event"))
     }
 
     /// The seats of an existing event.
@@ -130,9 +112,7 @@ impl EventCache {
             return Entry::new(self.uncached(super::list::load(&self.db, &query)).await?);
         };
         self.lists
-            .try_get_with((version, query.clone()), async {
-                Entry::new(super::list::load(&self.db, &query).await?)
-            })
+            .try_get_with((version, query.clone()), async { Entry::new(super::list::load(&self.db, &query).await?) })
             .await
             .map_err(|error: Arc<ApiError>| (*error).clone())
     }
@@ -159,18 +139,11 @@ impl EventCache {
         if let Some(json) = found
             && let Ok(value) = serde_json::from_slice(&json)
         {
-            return Ok(Arc::new(Entry {
-                value,
-                json: json.into(),
-            }));
+            return Ok(Arc::new(Entry { value, json: json.into() }));
         }
         let entry = Entry::new(load.await?)?;
         let seconds = random::jitter(SHARED_SECONDS);
-        if let Err(error) = self
-            .kv
-            .run::<()>(&redis::Cmd::set_ex(key, &entry.json[..], seconds))
-            .await
-        {
+        if let Err(error) = self.kv.run::<()>(&redis::Cmd::set_ex(key, &entry.json[..], seconds)).await {
             tracing::debug!(%error, key, "the shared cache could not be filled");
         }
         Ok(entry)
@@ -181,10 +154,7 @@ impl EventCache {
         let permit = tokio::time::timeout(Duration::from_secs(2), self.uncached.acquire()).await;
         match permit {
             Ok(Ok(_permit)) => load.await,
-            _ => Err(ApiError::unavailable(
-                "busy",
-                "too many readers while the cache is unavailable",
-            )),
+            _ => Err(ApiError::unavailable("busy", "too many readers while the cache is unavailable")),
         }
     }
 }

@@ -30,9 +30,7 @@ const MOST_MONEY: u64 = 1_000_000_000;
 
 /// Routes of events.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(detail, update))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(detail, update))
 }
 
 /// A row of seats
@@ -113,27 +111,19 @@ struct EventPatch {
 /// Reads a time with or without an offset.
 fn parse_time(field: &str, text: &str) -> Result<OffsetDateTime> {
     let parsed = OffsetDateTime::parse(text, &Rfc3339)
-        .or_else(|_| {
-            PrimitiveDateTime::parse(text, &Iso8601::DATE_TIME).map(PrimitiveDateTime::assume_utc)
-        })
+        .or_else(|_| PrimitiveDateTime::parse(text, &Iso8601::DATE_TIME).map(PrimitiveDateTime::assume_utc))
         .map(|time| time.to_offset(time::UtcOffset::UTC))
         .ok()
         .filter(|time| (1970..=9999).contains(&time.year()));
     parsed.ok_or_else(|| {
-        ApiError::invalid(
-            "bad_time",
-            format!("{field} must be a time such as 2026-12-24T19:00:00+09:00"),
-        )
+        ApiError::invalid("bad_time", format!("{field} must be a time such as 2026-12-24T19:00:00+09:00"))
     })
 }
 
 fn text(field: &str, value: &str, least: usize, most: usize) -> Result<String> {
     let value = value.trim();
     if !(least..=most).contains(&value.chars().count()) {
-        return Err(ApiError::invalid(
-            "bad_text",
-            format!("{field} must have {least} to {most} characters"),
-        ));
+        return Err(ApiError::invalid("bad_text", format!("{field} must have {least} to {most} characters")));
     }
     Ok(value.to_owned())
 }
@@ -151,10 +141,7 @@ fn check_queue(queue: &QueueSettings) -> Result<()> {
 
 fn check_per_order(limit: u32) -> Result<u32> {
     if !(1..=1000).contains(&limit) {
-        return Err(ApiError::invalid(
-            "bad_limit",
-            "maxPerOrder must be from 1 to 1000",
-        ));
+        return Err(ApiError::invalid("bad_limit", "maxPerOrder must be from 1 to 1000"));
     }
     Ok(limit)
 }
@@ -163,24 +150,17 @@ fn seats(rows: &[NewRow]) -> Result<Vec<NewSeat>> {
     let mut seats = Vec::new();
     let mut labels = HashSet::new();
     for row in rows {
-        let label_ok =
-            (1..=8).contains(&row.row.len()) && row.row.bytes().all(|b| b.is_ascii_alphanumeric());
+        let label_ok = (1..=8).contains(&row.row.len()) && row.row.bytes().all(|b| b.is_ascii_alphanumeric());
         if !label_ok || !labels.insert(&row.row) {
             return Err(ApiError::invalid(
                 "bad_seat_map",
-                format!(
-                    "row {:?} must be 1 to 8 letters and digits, and occur once",
-                    row.row
-                ),
+                format!("row {:?} must be 1 to 8 letters and digits, and occur once", row.row),
             ));
         }
         if !(1..=1000).contains(&row.seats) || row.grade.chars().count() > 20 {
             return Err(ApiError::invalid(
                 "bad_seat_map",
-                format!(
-                    "row {} must have 1 to 1000 seats and a grade of at most 20 characters",
-                    row.row
-                ),
+                format!("row {} must have 1 to 1000 seats and a grade of at most 20 characters", row.row),
             ));
         }
         seats.extend((1..=row.seats).map(|number| NewSeat {
@@ -190,10 +170,7 @@ fn seats(rows: &[NewRow]) -> Result<Vec<NewSeat>> {
             grade: row.grade.clone(),
         }));
         if seats.len() > MOST_SEATS {
-            return Err(ApiError::invalid(
-                "bad_seat_map",
-                format!("more than {MOST_SEATS} seats"),
-            ));
+            return Err(ApiError::invalid("bad_seat_map", format!("more than {MOST_SEATS} seats")));
         }
     }
     Ok(seats)
@@ -206,19 +183,13 @@ impl NewEventBody {
             None if !seats.is_empty() => 0,
             Some(total) if !seats.is_empty() && usize::try_from(total) == Ok(seats.len()) => 0,
             Some(_) if !seats.is_empty() => {
-                return Err(ApiError::invalid(
-                    "bad_total",
-                    format!("the seat map has {} seats", seats.len()),
-                ));
+                return Err(ApiError::invalid("bad_total", format!("the seat map has {} seats", seats.len())));
             }
             total => total
                 .and_then(|total| u32::try_from(total).ok())
                 .filter(|total| (1..=MOST_TICKETS).contains(total))
                 .ok_or_else(|| {
-                    ApiError::invalid(
-                        "bad_total",
-                        format!("totalSeats must be from 1 to {MOST_TICKETS}"),
-                    )
+                    ApiError::invalid("bad_total", format!("totalSeats must be from 1 to {MOST_TICKETS}"))
                 })?,
         };
         let mut grades = HashSet::new();
@@ -230,39 +201,20 @@ impl NewEventBody {
                 ));
             }
         }
-        if self
-            .price_tiers
-            .iter()
-            .map(|tier| tier.price)
-            .chain([self.price])
-            .any(|price| price > MOST_MONEY)
-        {
-            return Err(ApiError::invalid(
-                "bad_price",
-                format!("a price may be {MOST_MONEY} at most"),
-            ));
+        if self.price_tiers.iter().map(|tier| tier.price).chain([self.price]).any(|price| price > MOST_MONEY) {
+            return Err(ApiError::invalid("bad_price", format!("a price may be {MOST_MONEY} at most")));
         }
-        let queue = self.queue.unwrap_or(QueueSettings {
-            enabled: false,
-            admit_per_second: 10.0,
-            max_inside: 200,
-        });
+        let queue = self.queue.unwrap_or(QueueSettings { enabled: false, admit_per_second: 10.0, max_inside: 200 });
         check_queue(&queue)?;
         if self.max_per_user == Some(0) {
-            return Err(ApiError::invalid(
-                "bad_limit",
-                "maxPerUser must be at least 1",
-            ));
+            return Err(ApiError::invalid("bad_limit", "maxPerUser must be at least 1"));
         }
         Ok(NewEvent {
             name: text("eventName", &self.event_name, 1, 200)?,
             venue: text("venue", &self.venue, 0, 200)?,
             description: text("description", &self.description, 0, 2000)?,
             event_date: parse_time("eventDate", &self.event_date)?,
-            sale_opens_at: self
-                .sale_opens_at
-                .map(|time| parse_time("saleOpensAt", &time))
-                .transpose()?,
+            sale_opens_at: self.sale_opens_at.map(|time| parse_time("saleOpensAt", &time)).transpose()?,
             total_seats,
             seats,
             price: self.price,
@@ -275,12 +227,7 @@ impl NewEventBody {
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json")],
-        Body::from(body),
-    )
-        .into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }
 
 /// List events
@@ -289,14 +236,8 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 #[utoipa::path(get, path = "/api/events", tag = "events", params(ListQuery), responses(
     (status = 200, description = "a page of events", body = [EventView]),
     (status = 400, description = "`invalid_query`", body = Problem)))]
-async fn list(
-    State(state): State<AppState>,
-    Query(mut query): Query<ListQuery>,
-) -> Result<Response> {
-    if !(1..=100).contains(&query.size)
-        || query.page > 100_000
-        || query.search.chars().count() > 100
-    {
+async fn list(State(state): State<AppState>, Query(mut query): Query<ListQuery>) -> Result<Response> {
+    if !(1..=100).contains(&query.size) || query.page > 100_000 || query.search.chars().count() > 100 {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "invalid_query",
@@ -307,9 +248,7 @@ async fn list(
     let page = state.events.list(query).await?;
     let body = serde_json::to_vec(&page.value.events).map_err(ApiError::internal)?;
     let mut response = json(StatusCode::OK, body.into());
-    response
-        .headers_mut()
-        .insert("x-total-count", page.value.total.into());
+    response.headers_mut().insert("x-total-count", page.value.total.into());
     Ok(response)
 }
 
@@ -340,10 +279,7 @@ async fn create(
     caller.require_admin()?;
     let id = store::insert(&state.db, &body.validate()?).await?;
     state.events.changed(id).await;
-    Ok((
-        StatusCode::CREATED,
-        axum::Json(state.events.existing(id).await?),
-    ))
+    Ok((StatusCode::CREATED, axum::Json(state.events.existing(id).await?)))
 }
 
 /// Change an event (ADMIN)
@@ -397,42 +333,19 @@ mod tests {
 
     #[test]
     fn times_with_and_without_an_offset() {
-        let text =
-            |t: &str| parse_time("eventDate", t).map(|t| t.format(&Rfc3339).expect("formats"));
-        assert_eq!(
-            text("2026-12-24T19:00:00+09:00").expect("valid"),
-            "2026-12-24T10:00:00Z"
-        );
-        assert_eq!(
-            text("2026-12-24T19:00:00").expect("valid"),
-            "2026-12-24T19:00:00Z"
-        );
-        assert_eq!(
-            text("2026-12-24T19:00").expect("valid"),
-            "2026-12-24T19:00:00Z"
-        );
-        for bad in [
-            "",
-            "tomorrow",
-            "2026-13-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-        ] {
+        let text = |t: &str| parse_time("eventDate", t).map(|t| t.format(&Rfc3339).expect("formats"));
+        assert_eq!(text("2026-12-24T19:00:00+09:00").expect("valid"), "2026-12-24T10:00:00Z");
+        assert_eq!(text("2026-12-24T19:00:00").expect("valid"), "2026-12-24T19:00:00Z");
+        assert_eq!(text("2026-12-24T19:00").expect("valid"), "2026-12-24T19:00:00Z");
+        for bad in ["", "tomorrow", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00Z"] {
             assert_eq!(text(bad).expect_err("invalid").code, "bad_time", "{bad}");
         }
     }
 
     #[test]
     fn a_seat_map_becomes_seats() {
-        let row = |row: &str, seats| NewRow {
-            row: row.into(),
-            seats,
-            grade: "R".into(),
-        };
-        let ids: Vec<_> = seats(&[row("A", 2), row("B", 1)])
-            .expect("valid")
-            .into_iter()
-            .map(|s| s.id)
-            .collect();
+        let row = |row: &str, seats| NewRow { row: row.into(), seats, grade: "R".into() };
+        let ids: Vec<_> = seats(&[row("A", 2), row("B", 1)]).expect("valid").into_iter().map(|s| s.id).collect();
         assert_eq!(ids, ["A-1", "A-2", "B-1"]);
         assert!(seats(&[row("A", 2), row("A", 2)]).is_err());
         assert!(seats(&[row("A-", 2)]).is_err());

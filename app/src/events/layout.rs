@@ -36,20 +36,8 @@ pub async fn load(pool: &MySqlPool, event_id: u64) -> Result<Layout> {
     .bind(event_id)
     .fetch_all(pool)
     .await?;
-    let seats: Vec<Seat> = rows
-        .into_iter()
-        .map(|(id, row, number, grade, price)| Seat {
-            id,
-            row,
-            number,
-            grade,
-            price,
-        })
-        .collect();
-    let by_id = seats
-        .iter()
-        .enumerate()
-        .map(|(index, seat)| (seat.id.clone(), index))
-        .collect();
+    let seats: Vec<Seat> =
+        rows.into_iter().map(|(id, row, number, grade, price)| Seat { id, row, number, grade, price }).collect();
+    let by_id = seats.iter().enumerate().map(|(index, seat)| (seat.id.clone(), index)).collect();
     Ok(Layout { seats, by_id })
 }

@@ -48,15 +48,7 @@ pub struct ListQuery {
 
 impl Default for ListQuery {
     fn default() -> Self {
-        Self {
-            search: String::new(),
-            from: None,
-            to: None,
-            available: false,
-            sort: Sort::default(),
-            page: 0,
-            size: 20,
-        }
+        Self { search: String::new(), from: None, to: None, available: false, sort: Sort::default(), page: 0, size: 20 }
     }
 }
 
@@ -72,11 +64,7 @@ pub struct EventPage {
 fn push_filter(sql: &mut QueryBuilder<MySql>, query: &ListQuery) {
     sql.push(" FROM events WHERE TRUE");
     if !query.search.is_empty() {
-        let escaped = query
-            .search
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
+        let escaped = query.search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let pattern = format!("%{escaped}%");
         sql.push(" AND (name LIKE ").push_bind(pattern.clone());
         sql.push(" OR venue LIKE ").push_bind(pattern).push(")");
@@ -97,10 +85,7 @@ pub async fn load(pool: &MySqlPool, query: &ListQuery) -> Result<EventPage> {
     let mut connection = pool.acquire().await?;
     let mut count = QueryBuilder::new("SELECT COUNT(*)");
     push_filter(&mut count, query);
-    let total: i64 = count
-        .build_query_scalar()
-        .fetch_one(&mut *connection)
-        .await?;
+    let total: i64 = count.build_query_scalar().fetch_one(&mut *connection).await?;
 
     let mut select = QueryBuilder::new("SELECT ");
     select.push(COLUMNS);
@@ -111,27 +96,20 @@ pub async fn load(pool: &MySqlPool, query: &ListQuery) -> Result<EventPage> {
         Sort::Date => " ORDER BY event_date, id",
     });
     select.push(" LIMIT ").push_bind(query.size);
-    select
-        .push(" OFFSET ")
-        .push_bind(u64::from(query.page) * u64::from(query.size));
+    select.push(" OFFSET ").push_bind(u64::from(query.page) * u64::from(query.size));
     let rows: Vec<EventRow> = select.build_query_as().fetch_all(&mut *connection).await?;
 
     let mut tiers: HashMap<u64, Vec<PriceTier>> = HashMap::new();
     if !rows.is_empty() {
-        let mut sql =
-            QueryBuilder::new("SELECT event_id, grade, price FROM price_tiers WHERE event_id IN (");
+        let mut sql = QueryBuilder::new("SELECT event_id, grade, price FROM price_tiers WHERE event_id IN (");
         let mut ids = sql.separated(", ");
         for row in &rows {
             ids.push_bind(row.id());
         }
         ids.push_unseparated(") ORDER BY price DESC, grade");
-        let found: Vec<(u64, String, u64)> =
-            sql.build_query_as().fetch_all(&mut *connection).await?;
+        let found: Vec<(u64, String, u64)> = sql.build_query_as().fetch_all(&mut *connection).await?;
         for (id, grade, price) in found {
-            tiers
-                .entry(id)
-                .or_default()
-                .push(PriceTier { grade, price });
+            tiers.entry(id).or_default().push(PriceTier { grade, price });
         }
     }
     let events = rows
@@ -141,8 +119,5 @@ pub async fn load(pool: &MySqlPool, query: &ListQuery) -> Result<EventPage> {
             row.view(tiers)
         })
         .collect();
-    Ok(EventPage {
-        events,
-        total: u64::try_from(total).unwrap_or(0),
-    })
+    Ok(EventPage { events, total: u64::try_from(total).unwrap_or(0) })
 }

@@ -68,20 +68,13 @@ impl EventRow {
 }
 
 /// What seats of this event cost, by grade.
-pub async fn price_tiers(
-    connection: &mut MySqlConnection,
-    event_id: u64,
-) -> Result<Vec<PriceTier>, sqlx::Error> {
-    let tiers: Vec<(String, u64)> = sqlx::query_as(
-        "SELECT grade, price FROM price_tiers WHERE event_id = ? ORDER BY price DESC, grade",
-    )
-    .bind(event_id)
-    .fetch_all(connection)
-    .await?;
-    Ok(tiers
-        .into_iter()
-        .map(|(grade, price)| PriceTier { grade, price })
-        .collect())
+pub async fn price_tiers(connection: &mut MySqlConnection, event_id: u64) -> Result<Vec<PriceTier>, sqlx::Error> {
+    let tiers: Vec<(String, u64)> =
+        sqlx::query_as("SELECT grade, price FROM price_tiers WHERE event_id = ? ORDER BY price DESC, grade")
+            .bind(event_id)
+            .fetch_all(connection)
+            .await?;
+    Ok(tiers.into_iter().map(|(grade, price)| PriceTier { grade, price }).collect())
 }
 
 /// The event with this identifier.
@@ -146,11 +139,7 @@ pub struct NewEvent {
 /// Stores an event with its seats and prices, and returns its identifier.
 pub async fn insert(pool: &MySqlPool, event: &NewEvent) -> Result<u64> {
     let seated = !event.seats.is_empty();
-    let total = if seated {
-        event.seats.len() as u32
-    } else {
-        event.total_seats
-    };
+    let total = if seated { event.seats.len() as u32 } else { event.total_seats };
     let mut tx = pool.begin().await?;
     let id = sqlx::query(
         "INSERT INTO events (name, venue, description, event_date, sale_opens_at, seated, total_seats, available_seats, \
@@ -177,9 +166,7 @@ pub async fn insert(pool: &MySqlPool, event: &NewEvent) -> Result<u64> {
     if !event.price_tiers.is_empty() {
         QueryBuilder::new("INSERT INTO price_tiers (event_id, grade, price) ")
             .push_values(&event.price_tiers, |mut row, tier| {
-                row.push_bind(id)
-                    .push_bind(&tier.grade)
-                    .push_bind(tier.price);
+                row.push_bind(id).push_bind(&tier.grade).push_bind(tier.price);
             })
             .build()
             .persistent(false)

@@ -37,11 +37,7 @@ impl Versions {
     pub fn new(kv: Kv) -> Self {
         let (questions, receiver) = mpsc::unbounded_channel();
         tokio::spawn(answer(kv.clone(), receiver));
-        Self {
-            kv,
-            questions,
-            pending: Arc::default(),
-        }
+        Self { kv, questions, pending: Arc::default() }
     }
 
     /// The version of `scope` at some moment after this call began; none without Redis.
@@ -120,27 +116,12 @@ async fn ask(kv: &Kv, scopes: &[Scope]) -> Result<HashMap<Scope, u64>, crate::kv
     let mut found: Vec<Option<u64>> = kv.run(&mget(&keys)).await?;
     if found.iter().any(Option::is_none) {
         let mut pipeline = redis::pipe();
-        for (key, _) in keys
-            .iter()
-            .zip(&found)
-            .filter(|(_, version)| version.is_none())
-        {
+        for (key, _) in keys.iter().zip(&found).filter(|(_, version)| version.is_none()) {
             let version = rand::random::<u64>().to_string();
-            pipeline
-                .cmd("SET")
-                .arg(key)
-                .arg(version)
-                .arg("NX")
-                .arg("EX")
-                .arg(VERSION_SECONDS)
-                .ignore();
+            pipeline.cmd("SET").arg(key).arg(version).arg("NX").arg("EX").arg(VERSION_SECONDS).ignore();
         }
         kv.pipe::<()>(&pipeline).await?;
         found = kv.run(&mget(&keys)).await?;
     }
-    Ok(scopes
-        .iter()
-        .zip(found)
-        .filter_map(|(scope, version)| Some((*scope, version?)))
-        .collect())
+    Ok(scopes.iter().zip(found).filter_map(|(scope, version)| Some((*scope, version?))).collect())
 }

@@ -35,24 +35,14 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let mut response = answer.instrument(span).await;
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(
-            "default-src 'none'; frame-ancestors 'none'",
-        ));
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     // Answers hold what belongs to one user, unless a handler says otherwise.
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -63,14 +53,10 @@ fn request_id(request: &Request) -> HeaderValue {
         .get(REQUEST_ID)
         .filter(|id| {
             let id = id.as_bytes();
-            (1..=64).contains(&id.len())
-                && id
-                    .iter()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+            (1..=64).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
         })
         .cloned()
         .unwrap_or_else(|| {
-            HeaderValue::from_str(&crate::random::code(16))
-                .unwrap_or(HeaderValue::from_static("unknown"))
+            HeaderValue::from_str(&crate::random::code(16)).unwrap_or(HeaderValue::from_static("unknown"))
         })
 }

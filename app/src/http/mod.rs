@@ -9,7 +9,7 @@ pub use server::serve;
 use crate::config::Role;
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{accounts, events, health, sales};
+use crate::{accounts, events, health, sales, staff, wallet};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -35,24 +35,19 @@ struct Security;
 impl utoipa::Modify for Security {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-        let bearer = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
 }
 
 fn api(role: Role) -> OpenApiRouter<AppState> {
     let mut router = OpenApiRouter::with_openapi(ApiDoc::openapi()).merge(health::routes());
     if role.includes(Role::Api) {
-        router = router
-            .merge(accounts::routes())
-            .merge(events::routes())
-            .merge(sales::routes());
+        router =
+            router.merge(accounts::routes()).merge(events::routes()).merge(sales::routes()).merge(wallet::routes());
+    }
+    if role.includes(Role::Staff) {
+        router = router.merge(staff::routes());
     }
     router
 }
@@ -68,11 +63,7 @@ pub fn router(state: AppState) -> Router {
     router
         .fallback(|| async { ApiError::not_found("page") })
         .method_not_allowed_fallback(|| async {
-            ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this path does not take this method",
-            )
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(|_| {

@@ -19,9 +19,7 @@ const HEADER_TIME: Duration = Duration::from_secs(15);
 pub async fn serve(listener: TcpListener, router: Router, state: &AppState) -> anyhow::Result<()> {
     let graceful = GracefulShutdown::new();
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
     loop {
         let (stream, peer) = tokio::select! {
             () = state.shutdown.cancelled() => break,
@@ -36,14 +34,10 @@ pub async fn serve(listener: TcpListener, router: Router, state: &AppState) -> a
             },
         };
         stream.set_nodelay(true).context("TCP_NODELAY")?;
-        let service = TowerToHyperService::new(router.clone().map_request(
-            move |mut request: hyper::Request<_>| {
-                request
-                    .extensions_mut()
-                    .insert(ConnectInfo::<SocketAddr>(peer));
-                request
-            },
-        ));
+        let service = TowerToHyperService::new(router.clone().map_request(move |mut request: hyper::Request<_>| {
+            request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
+            request
+        }));
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -54,10 +48,7 @@ pub async fn serve(listener: TcpListener, router: Router, state: &AppState) -> a
     drop(listener);
     let limit = Duration::from_secs(state.limits.drain_seconds);
     tracing::info!("draining");
-    if tokio::time::timeout(limit, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
         tracing::warn!(?limit, "some requests did not end in time");
     }
     Ok(())

@@ -20,8 +20,7 @@ impl Sales {
             let error = match self.cancel_once(caller, id, reason).await {
                 Ok(Ok(cancelled)) => {
                     self.events.versions().bump(cancelled.event_id).await;
-                    if let Err(error) = self.holds.mark(cancelled.event_id, &cancelled.seats).await
-                    {
+                    if let Err(error) = self.holds.mark(cancelled.event_id, &cancelled.seats).await {
                         // The worker does it when it reads the outbox.
                         tracing::debug!(%error, "freed seats could not be marked");
                     }
@@ -38,12 +37,7 @@ impl Sales {
         Err(ApiError::internal("unreachable"))
     }
 
-    async fn cancel_once(
-        &self,
-        caller: &Caller,
-        id: u64,
-        reason: &str,
-    ) -> Result<Result<Cancelled>, sqlx::Error> {
+    async fn cancel_once(&self, caller: &Caller, id: u64, reason: &str) -> Result<Result<Cancelled>, sqlx::Error> {
         let mut tx = self.db.begin().await?;
         let Some(found) = read::by_id(&mut tx, id).await? else {
             return Ok(Err(ApiError::not_found("reservation")));
@@ -52,55 +46,33 @@ impl Sales {
             return Ok(Err(refused));
         }
         // The event first, as in a sale: two transactions never wait for each other.
-        let over: Option<bool> = sqlx::query_scalar(
-            "SELECT event_date < UTC_TIMESTAMP(3) FROM events WHERE id = ? FOR UPDATE",
-        )
-        .bind(found.event_id)
-        .fetch_optional(&mut *tx)
-        .await?;
+        let over: Option<bool> =
+            sqlx::query_scalar("SELECT event_date < UTC_TIMESTAMP(3) FROM events WHERE id = ? FOR UPDATE")
+                .bind(found.event_id)
+                .fetch_optional(&mut *tx)
+                .await?;
         let view = read::by_id(&mut tx, id).await?;
         let Some(view) = view.filter(|view| view.status == "CONFIRMED") else {
             return Ok(Err(ApiError::not_found("active reservation")));
         };
         if over != Some(false) {
-            return Ok(Err(ApiError::conflict(
-                "event_over",
-                "the event has taken place",
-            )));
+            return Ok(Err(ApiError::conflict("event_over", "the event has taken place")));
         }
         if view.tickets.iter().any(|ticket| ticket.status == "USED") {
-            return Ok(Err(ApiError::conflict(
-                "already_used",
-                "a ticket of this reservation has been used",
-            )));
+            return Ok(Err(ApiError::conflict("already_used", "a ticket of this reservation has been used")));
         }
         if !close(&mut tx, id, "CONFIRMED", "CANCELLED", reason).await? {
             return Ok(Err(ApiError::not_found("active reservation")));
         }
         if view.payment_method == "WALLET" && view.amount > 0 {
-            self.payments
-                .refund(&mut tx, &view.user_id, view.amount, id)
-                .await?;
+            self.payments.refund(&mut tx, &view.user_id, view.amount, id).await?;
         }
         restore(&mut tx, view.event_id, view.quantity).await?;
         let payload = crate::outbox::reservation_payload(&view);
-        crate::outbox::write(
-            &mut tx,
-            view.event_id,
-            "reservation.cancelled",
-            std::iter::once(payload),
-        )
-        .await?;
+        crate::outbox::write(&mut tx, view.event_id, "reservation.cancelled", std::iter::once(payload)).await?;
         tx.commit().await?;
-        let seats = view
-            .tickets
-            .into_iter()
-            .filter_map(|ticket| ticket.seat_id)
-            .collect();
-        Ok(Ok(Cancelled {
-            event_id: view.event_id,
-            seats,
-        }))
+        let seats = view.tickets.into_iter().filter_map(|ticket| ticket.seat_id).collect();
+        Ok(Ok(Cancelled { event_id: view.event_id, seats }))
     }
 }
 
@@ -125,21 +97,15 @@ pub async fn close(
     if closed.rows_affected() != 1 {
         return Ok(false);
     }
-    sqlx::query(
-        "UPDATE tickets SET status = 'CANCELLED' WHERE reservation_id = ? AND status = 'ACTIVE'",
-    )
-    .bind(id)
-    .execute(connection)
-    .await?;
+    sqlx::query("UPDATE tickets SET status = 'CANCELLED' WHERE reservation_id = ? AND status = 'ACTIVE'")
+        .bind(id)
+        .execute(connection)
+        .await?;
     Ok(true)
 }
 
 /// Puts tickets back on sale.
-async fn restore(
-    connection: &mut MySqlConnection,
-    event_id: u64,
-    quantity: u32,
-) -> Result<(), sqlx::Error> {
+async fn restore(connection: &mut MySqlConnection, event_id: u64, quantity: u32) -> Result<(), sqlx::Error> {
     let updated = sqlx::query(
         "UPDATE events SET available_seats = available_seats + ? WHERE id = ? AND available_seats + ? <= total_seats",
     )

@@ -86,41 +86,28 @@ struct TicketKey {
 pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
     let distinct: std::collections::HashSet<&String> = seats.iter().collect();
     if seats.len() > 100 || distinct.len() != seats.len() {
-        return Err(ApiError::invalid(
-            "bad_seat",
-            "seatIds must be at most 100, each once",
-        ));
+        return Err(ApiError::invalid("bad_seat", "seatIds must be at most 100, each once"));
     }
     match (quantity, seats.len()) {
         (None, 0) => Err(ApiError::invalid("bad_quantity", "quantity is missing")),
         (None, seats) => Ok(seats as u32),
         (Some(quantity), seats) => u32::try_from(quantity)
             .ok()
-            .filter(|quantity| {
-                (1..=1000).contains(quantity) && (seats == 0 || seats == *quantity as usize)
-            })
-            .ok_or_else(|| {
-                ApiError::invalid(
-                    "bad_quantity",
-                    "quantity must be at least 1, and as many as seatIds",
-                )
-            }),
+            .filter(|quantity| (1..=1000).contains(quantity) && (seats == 0 || seats == *quantity as usize))
+            .ok_or_else(|| ApiError::invalid("bad_quantity", "quantity must be at least 1, and as many as seatIds")),
     }
 }
 
 pub(super) fn check_user_id(user_id: &str) -> Result<()> {
-    let ok = (1..=64).contains(&user_id.chars().count())
-        && !user_id.contains(|c: char| c.is_control() || c.is_whitespace());
+    let ok =
+        (1..=64).contains(&user_id.chars().count()) && !user_id.contains(|c: char| c.is_control() || c.is_whitespace());
     if !ok {
-        return Err(ApiError::invalid(
-            "bad_user_id",
-            "userId must be 1 to 64 characters without spaces",
-        ));
+        return Err(ApiError::invalid("bad_user_id", "userId must be 1 to 64 characters without spaces"));
     }
     Ok(())
 }
 
-fn request_hash(parts: &impl Serialize) -> Result<[u8; 32]> {
+pub(super) fn request_hash(parts: &impl Serialize) -> Result<[u8; 32]> {
     let text = serde_json::to_vec(parts).map_err(ApiError::internal)?;
     Ok(Sha256::digest(text).into())
 }
@@ -160,37 +147,29 @@ async fn reserve(
         payment: payment(&caller, body.payment_method)?,
         box_office: caller.role == Role::Admin,
         hold: None,
+        group_id: None,
     };
     let mut taken = None;
-    if !order.seats.is_empty() && !order.client_key {
+    if order.client_key
+        && !order.seats.is_empty()
+        && let Some(view) = made_before(&state, &order.user_id, &order.idempotency_key, order.request_hash).await?
+    {
+        return Ok((StatusCode::CREATED, axum::Json(view)));
+    }
+    if !order.seats.is_empty() {
         // Held for the moment of the sale, so that nobody's hold is overridden.
-        let hold = state
-            .sales
-            .holds
-            .take(
-                body.event_id,
-                &order.user_id,
-                quantity,
-                order.seats.clone(),
-                0,
-            )
-            .await?;
-        order.hold = Some(HoldRef {
-            id: hold.hold.clone(),
-            fence: hold.fence,
-        });
+        let hold = state.sales.holds.take(body.event_id, &order.user_id, quantity, order.seats.clone(), 0).await?;
+        order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
         taken = Some(hold);
     }
     let outcome = state.sales.sell(body.event_id, order).await;
-    if let (Some(hold), Err(_)) = (&taken, &outcome)
-        && let Err(error) = state.sales.holds.release(hold).await
-    {
-        tracing::debug!(%error, "a hold is left to expire");
+    if let (Some(hold), Err(_)) = (&taken, &outcome) {
+        state.sales.holds.release_or_expire(hold).await;
     }
     Ok((StatusCode::CREATED, axum::Json(outcome?)))
 }
 
-fn payment(caller: &Caller, method: Option<PaymentMethod>) -> Result<Option<PaymentMethod>> {
+pub(super) fn payment(caller: &Caller, method: Option<PaymentMethod>) -> Result<Option<PaymentMethod>> {
     match method {
         Some(PaymentMethod::OnSite) => caller.require_admin().map(|()| method),
         _ => Ok(method),
@@ -199,15 +178,10 @@ fn payment(caller: &Caller, method: Option<PaymentMethod>) -> Result<Option<Paym
 
 /// The hold in a token, if it is the caller's.
 pub(super) fn hold_of(state: &AppState, caller: &Caller, token: &str) -> Result<Hold> {
-    let hold: Hold = state
-        .tokens
-        .verify(Purpose::Hold, token)
-        .map_err(|error| match error {
-            TokenError::Expired => {
-                ApiError::conflict("hold_expired", "the hold has ended; hold again")
-            }
-            TokenError::Invalid => ApiError::invalid("bad_hold_token", "this is no hold token"),
-        })?;
+    let hold: Hold = state.tokens.verify(Purpose::Hold, token).map_err(|error| match error {
+        TokenError::Expired => ApiError::conflict("hold_expired", "the hold has ended; hold again"),
+        TokenError::Invalid => ApiError::invalid("bad_hold_token", "this is no hold token"),
+    })?;
     caller.require_self(&hold.user)?;
     Ok(hold)
 }
@@ -231,28 +205,23 @@ async fn confirm(
 ) -> Result<(StatusCode, axum::Json<ReservationView>)> {
     let mut hold = hold_of(&state, &caller, &body.hold_token)?;
     let key = format!("h:{}", hold.hold);
-    if let Some(view) = confirmed_before(&state, &hold.user, &key).await? {
+    let request_hash = request_hash(&hold.hold)?;
+    if let Some(view) = made_before(&state, &hold.user, &key, request_hash).await? {
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
     let event = state.events.existing(hold.event).await?;
-    state
-        .sales
-        .holds
-        .claim(&mut hold, event.available_seats)
-        .await?;
+    state.sales.holds.claim(&mut hold, event.available_seats).await?;
     let order = Order {
         client_key: true,
         idempotency_key: key,
-        request_hash: request_hash(&hold.hold)?,
+        request_hash,
         user_id: hold.user,
         quantity: hold.quantity,
         seats: hold.seats.clone(),
         payment: payment(&caller, body.payment_method)?,
         box_office: caller.role == Role::Admin,
-        hold: Some(HoldRef {
-            id: hold.hold,
-            fence: hold.fence,
-        }),
+        hold: Some(HoldRef { id: hold.hold, fence: hold.fence }),
+        group_id: None,
     };
     let outcome = state.sales.sell(hold.event, order).await;
     if matches!(&outcome, Err(error) if error.code == "seat_taken")
@@ -263,29 +232,25 @@ async fn confirm(
     Ok((StatusCode::CREATED, axum::Json(outcome?)))
 }
 
-async fn confirmed_before(
-    state: &AppState,
-    user_id: &str,
-    key: &str,
-) -> Result<Option<ReservationView>> {
+/// The reservation that was made under this key before.
+async fn made_before(state: &AppState, user_id: &str, key: &str, hash: [u8; 32]) -> Result<Option<ReservationView>> {
     let mut connection = state.db.acquire().await?;
-    let id: Option<u64> =
-        sqlx::query_scalar("SELECT id FROM reservations WHERE user_id = ? AND idempotency_key = ?")
+    let known: Option<(u64, Vec<u8>)> =
+        sqlx::query_as("SELECT id, request_hash FROM reservations WHERE user_id = ? AND idempotency_key = ?")
             .bind(user_id)
             .bind(key)
             .fetch_optional(&mut *connection)
             .await?;
-    match id {
-        Some(id) => Ok(read::by_id(&mut connection, id).await?),
+    match known {
         None => Ok(None),
+        Some((id, known)) if known == hash => Ok(read::by_id(&mut connection, id).await?),
+        Some(_) => Err(super::sell::key_reused()),
     }
 }
 
 async fn own(state: &AppState, caller: &Caller, id: u64) -> Result<ReservationView> {
     let mut connection = state.db.acquire().await?;
-    let view = read::by_id(&mut connection, id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("reservation"))?;
+    let view = read::by_id(&mut connection, id).await?.ok_or_else(|| ApiError::not_found("reservation"))?;
     caller.require_self(&view.user_id)?;
     Ok(view)
 }
@@ -320,11 +285,7 @@ async fn cancel(
     Query(query): Query<CancelQuery>,
 ) -> Result<StatusCode> {
     if query.reason.chars().count() > 200 {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_query",
-            "reason has more than 200 characters",
-        ));
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "reason has more than 200 characters"));
     }
     state.sales.cancel(&caller, id, &query.reason).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -346,17 +307,11 @@ async fn of_user(
     caller.require_self(&user_id)?;
     let size = page.size.unwrap_or(100);
     if !(1..=100).contains(&size) {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_query",
-            "size must be from 1 to 100",
-        ));
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "size must be from 1 to 100"));
     }
     let mut connection = state.db.acquire().await?;
     let before = page.before.unwrap_or(u64::MAX);
-    Ok(axum::Json(
-        read::by_user(&mut connection, &user_id, before, size).await?,
-    ))
+    Ok(axum::Json(read::by_user(&mut connection, &user_id, before, size).await?))
 }
 
 /// A ticket's QR code
@@ -368,11 +323,7 @@ async fn of_user(
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 403, description = "`not_yours`", body = Problem),
     (status = 404, description = "no such ticket, or it is cancelled", body = Problem)))]
-async fn qr(
-    State(state): State<AppState>,
-    caller: Caller,
-    Path((id, code)): Path<(u64, String)>,
-) -> Result<Response> {
+async fn qr(State(state): State<AppState>, caller: Caller, Path((id, code)): Path<(u64, String)>) -> Result<Response> {
     use fast_qr::convert::{Builder, Shape, svg::SvgBuilder};
     let view = own(&state, &caller, id).await?;
     let ticket = view
@@ -380,12 +331,8 @@ async fn qr(
         .iter()
         .find(|ticket| ticket.code == code && ticket.status != "CANCELLED")
         .ok_or_else(|| ApiError::not_found("active ticket"))?;
-    let text = state
-        .signer
-        .sign(view.event_id, ticket.seat_id.as_deref(), &ticket.code);
-    let code = fast_qr::QRBuilder::new(text)
-        .build()
-        .map_err(|error| ApiError::internal(format!("{error:?}")))?;
+    let text = state.signer.sign(view.event_id, ticket.seat_id.as_deref(), &ticket.code);
+    let code = fast_qr::QRBuilder::new(text).build().map_err(|error| ApiError::internal(format!("{error:?}")))?;
     let svg = SvgBuilder::default().shape(Shape::Square).to_str(&code);
     Ok(([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
 }
@@ -394,8 +341,5 @@ async fn qr(
 #[utoipa::path(get, path = "/api/tickets/key", tag = "reservations",
     responses((status = 200, description = "the key", body = TicketKey)))]
 async fn ticket_key(State(state): State<AppState>) -> axum::Json<TicketKey> {
-    axum::Json(TicketKey {
-        algorithm: "Ed25519",
-        public_key: state.signer.public_key(),
-    })
+    axum::Json(TicketKey { algorithm: "Ed25519", public_key: state.signer.public_key() })
 }

@@ -16,10 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(hold))
-        .routes(routes!(release))
-        .routes(routes!(seats))
+    OpenApiRouter::new().routes(routes!(hold)).routes(routes!(release)).routes(routes!(seats))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -106,63 +103,28 @@ async fn hold(
     let quantity = quantity(body.quantity, &body.seat_ids)?;
     let event = state.events.existing(body.event_id).await?;
     if event.status == crate::events::EventStatus::Cancelled {
-        return Err(ApiError::conflict(
-            "event_cancelled",
-            "the event does not take place",
-        ));
+        return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
     }
-    if event
-        .sale_opens_at
-        .is_some_and(|opens| opens > OffsetDateTime::now_utc())
-        && caller.require_admin().is_err()
-    {
-        return Err(ApiError::conflict(
-            "sale_not_open",
-            "the sale has not begun",
-        ));
+    if event.sale_opens_at.is_some_and(|opens| opens > OffsetDateTime::now_utc()) && caller.require_admin().is_err() {
+        return Err(ApiError::conflict("sale_not_open", "the sale has not begun"));
     }
     if quantity > event.max_per_order {
-        return Err(ApiError::invalid(
-            "bad_quantity",
-            format!("quantity must be from 1 to {}", event.max_per_order),
-        ));
+        return Err(ApiError::invalid("bad_quantity", format!("quantity must be from 1 to {}", event.max_per_order)));
     }
     if event.seated == body.seat_ids.is_empty() {
-        let detail = if event.seated {
-            "this event has numbered seats: say which"
-        } else {
-            "this event has no numbered seats"
-        };
+        let detail =
+            if event.seated { "this event has numbered seats: say which" } else { "this event has no numbered seats" };
         return Err(ApiError::invalid("bad_seat", detail));
     }
     let layout = state.events.layout(body.event_id).await?;
-    if let Some(unknown) = body
-        .seat_ids
-        .iter()
-        .find(|id| !layout.by_id.contains_key(*id))
-    {
-        return Err(ApiError::invalid(
-            "bad_seat",
-            format!("there is no seat {unknown}"),
-        ));
+    if let Some(unknown) = body.seat_ids.iter().find(|id| !layout.by_id.contains_key(*id)) {
+        return Err(ApiError::invalid("bad_seat", format!("there is no seat {unknown}")));
     }
-    let hold = state
-        .sales
-        .holds
-        .take(
-            body.event_id,
-            user,
-            quantity,
-            body.seat_ids,
-            event.available_seats,
-        )
-        .await?;
-    let expires_at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(hold.ends) * 1_000_000)
-        .map_err(ApiError::internal)?;
+    let hold = state.sales.holds.take(body.event_id, user, quantity, body.seat_ids, event.available_seats).await?;
+    let expires_at =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(hold.ends) * 1_000_000).map_err(ApiError::internal)?;
     let view = HoldView {
-        hold_token: state
-            .tokens
-            .sign(Purpose::Hold, expires_at.unix_timestamp() + 1, &hold)?,
+        hold_token: state.tokens.sign(Purpose::Hold, expires_at.unix_timestamp() + 1, &hold)?,
         event_id: hold.event,
         quantity,
         seat_ids: hold.seats,
@@ -181,17 +143,10 @@ async fn hold(
     (status = 403, description = "`not_yours`", body = Problem),
     (status = 409, description = "`hold_expired`: there is no such hold any more", body = Problem),
     (status = 422, description = "`bad_hold_token`", body = Problem)))]
-async fn release(
-    State(state): State<AppState>,
-    caller: Caller,
-    Json(body): Json<HoldTokenBody>,
-) -> Result<StatusCode> {
+async fn release(State(state): State<AppState>, caller: Caller, Json(body): Json<HoldTokenBody>) -> Result<StatusCode> {
     let hold = hold_of(&state, &caller, &body.hold_token)?;
     if !state.sales.holds.release(&hold).await? {
-        return Err(ApiError::conflict(
-            "hold_expired",
-            "the hold has ended already",
-        ));
+        return Err(ApiError::conflict("hold_expired", "the hold has ended already"));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,31 +155,17 @@ async fn release(
 #[utoipa::path(get, path = "/api/events/{id}/seats", tag = "holds", params(("id" = u64, Path)), responses(
     (status = 200, description = "all seats, row by row; none for general admission", body = [SeatView]),
     (status = 404, description = "no such event", body = Problem)))]
-async fn seats(
-    State(state): State<AppState>,
-    Path(id): Path<u64>,
-) -> Result<axum::Json<Vec<SeatView>>> {
+async fn seats(State(state): State<AppState>, Path(id): Path<u64>) -> Result<axum::Json<Vec<SeatView>>> {
     state.events.existing(id).await?;
     let layout = state.events.layout(id).await?;
     let marks: HashMap<String, SeatStatus> = match state.sales.holds.seat_marks(id).await {
         Some(marks) => marks
             .into_iter()
-            .map(|(seat, sold)| {
-                (
-                    seat,
-                    if sold {
-                        SeatStatus::Reserved
-                    } else {
-                        SeatStatus::Held
-                    },
-                )
-            })
+            .map(|(seat, sold)| (seat, if sold { SeatStatus::Reserved } else { SeatStatus::Held }))
             .collect(),
-        None => tickets::taken_seats(&state.db, id)
-            .await?
-            .into_iter()
-            .map(|seat| (seat, SeatStatus::Reserved))
-            .collect(),
+        None => {
+            tickets::taken_seats(&state.db, id).await?.into_iter().map(|seat| (seat, SeatStatus::Reserved)).collect()
+        }
     };
     let seats = layout
         .seats
@@ -235,10 +176,7 @@ async fn seats(
             col_number: seat.number,
             grade: seat.grade.clone(),
             price: seat.price,
-            status: marks
-                .get(&seat.id)
-                .copied()
-                .unwrap_or(SeatStatus::Available),
+            status: marks.get(&seat.id).copied().unwrap_or(SeatStatus::Available),
         })
         .collect();
     Ok(axum::Json(seats))

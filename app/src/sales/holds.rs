@@ -59,13 +59,7 @@ fn now_ms() -> i64 {
 impl Holds {
     /// `limits` says how long and how many.
     pub fn new(db: MySqlPool, kv: Kv, versions: Versions, limits: &LimitArgs) -> Self {
-        Self {
-            db,
-            kv,
-            versions,
-            milliseconds: limits.hold_seconds * 1000,
-            limit: limits.hold_limit,
-        }
+        Self { db, kv, versions, milliseconds: limits.hold_seconds * 1000, limit: limits.hold_limit }
     }
 
     fn call(event: u64, command: &str) -> redis::ScriptInvocation<'static> {
@@ -87,10 +81,7 @@ impl Holds {
         available: u32,
     ) -> Result<Hold> {
         if quantity > self.limit {
-            return Err(ApiError::invalid(
-                "bad_quantity",
-                format!("at most {} tickets can be held", self.limit),
-            ));
+            return Err(ApiError::invalid("bad_quantity", format!("at most {} tickets can be held", self.limit)));
         }
         let mut hold = Hold {
             hold: random::code(16),
@@ -107,12 +98,7 @@ impl Holds {
             Err(HoldError::Refused(error)) => Err(error),
             Err(HoldError::Kv(error)) => {
                 tracing::debug!(%error, "held without redis");
-                if let Some(seat) = self
-                    .sold_among(event, &hold.seats)
-                    .await?
-                    .into_iter()
-                    .next()
-                {
+                if let Some(seat) = self.sold_among(event, &hold.seats).await?.into_iter().next() {
                     return Err(seat_taken(&seat));
                 }
                 // As in the script: not below what was given before.
@@ -123,17 +109,8 @@ impl Holds {
         }
     }
 
-    async fn take_as(
-        &self,
-        hold: &mut Hold,
-        available: u32,
-        milliseconds: u32,
-    ) -> Result<(), HoldError> {
-        let available = if hold.seats.is_empty() {
-            i64::from(available)
-        } else {
-            -1
-        };
+    async fn take_as(&self, hold: &mut Hold, available: u32, milliseconds: u32) -> Result<(), HoldError> {
+        let available = if hold.seats.is_empty() { i64::from(available) } else { -1 };
         for _ in 0..5 {
             let mut call = Self::call(hold.event, "hold");
             call.arg(&hold.hold)
@@ -157,10 +134,7 @@ impl Holds {
                 "taken" => seat_taken(&text),
                 "limit" => ApiError::conflict(
                     "hold_limit",
-                    format!(
-                        "one user can hold {} tickets for an event, and holds {text}",
-                        self.limit
-                    ),
+                    format!("one user can hold {} tickets for an event, and holds {text}", self.limit),
                 ),
                 _ => ApiError::conflict("sold_out", "too few tickets are left at the moment"),
             };
@@ -173,10 +147,7 @@ impl Holds {
     /// database decides. A hold that Redis has forgotten is taken again if nobody else has what it held.
     pub async fn claim(&self, hold: &mut Hold, available: u32) -> Result<()> {
         if now_ms() > hold.ends {
-            return Err(ApiError::conflict(
-                "hold_expired",
-                "the hold has ended; hold again",
-            ));
+            return Err(ApiError::conflict("hold_expired", "the hold has ended; hold again"));
         }
         let mut call = Self::call(hold.event, "claim");
         call.arg(&hold.hold).arg(CLAIM_MILLISECONDS);
@@ -185,10 +156,7 @@ impl Holds {
             Ok((outcome, ..)) if outcome == "ok" => Ok(()),
             Ok(_) => match self.take_as(hold, available, CLAIM_MILLISECONDS).await {
                 Ok(()) => Ok(()),
-                Err(HoldError::Refused(_)) => Err(ApiError::conflict(
-                    "hold_expired",
-                    "the hold was lost; hold again",
-                )),
+                Err(HoldError::Refused(_)) => Err(ApiError::conflict("hold_expired", "the hold was lost; hold again")),
                 Err(HoldError::Kv(error)) => {
                     tracing::debug!(%error, "confirming without redis");
                     Ok(())
@@ -206,6 +174,13 @@ impl Holds {
         let mut call = Self::call(hold.event, "release");
         let (outcome, ..): Reply = self.kv.script(call.arg(&hold.hold).arg(&hold.user)).await?;
         Ok(outcome == "ok")
+    }
+
+    /// Ends a hold that was taken for a sale that failed.
+    pub async fn release_or_expire(&self, hold: &Hold) {
+        if let Err(error) = self.release(hold).await {
+            tracing::debug!(%error, "a hold is left to expire");
+        }
     }
 
     /// After the commit: the hold's seats are sold.
@@ -231,9 +206,7 @@ impl Holds {
         let Some(version) = self.versions.current(event).await else {
             return Err(KvError::Unavailable.into());
         };
-        let sold = tickets::taken_seats(&self.db, event)
-            .await
-            .map_err(ApiError::from)?;
+        let sold = tickets::taken_seats(&self.db, event).await.map_err(ApiError::from)?;
         let mut call = Self::call(event, "mark");
         call.arg(version.to_string()).arg("all");
         for seat in &sold {
@@ -273,38 +246,26 @@ impl Holds {
             let mut call = Self::call(event, "mark");
             call.arg(version.to_string()).arg("some");
             for seat in seats {
-                call.arg(seat)
-                    .arg(if sold.contains(seat) { "sold" } else { "free" });
+                call.arg(seat).arg(if sold.contains(seat) { "sold" } else { "free" });
             }
             let (outcome, ..): Reply = self.kv.script(&call).await?;
             if outcome == "ok" {
                 return Ok(());
             }
         }
-        Err(ApiError::unavailable(
-            "busy",
-            "the event changes too fast at the moment",
-        ))
+        Err(ApiError::unavailable("busy", "the event changes too fast at the moment"))
     }
 
     /// What Redis knows of the seats of an event: seat and whether it is sold (else held). None without Redis.
     pub async fn seat_marks(&self, event: u64) -> Option<Vec<(String, bool)>> {
         for _ in 0..3 {
             let mut pipeline = redis::pipe();
-            pipeline
-                .exists(format!("hold:{{{event}}}:ready"))
-                .hgetall(format!("hold:{{{event}}}:seats"));
+            pipeline.exists(format!("hold:{{{event}}}:ready")).hgetall(format!("hold:{{{event}}}:seats"));
             // Holds that have ended are dropped by the next script; ask for that first.
             self.held(event).await;
-            let (ready, marks): (bool, Vec<(String, String)>) =
-                self.kv.pipe(&pipeline).await.ok()?;
+            let (ready, marks): (bool, Vec<(String, String)>) = self.kv.pipe(&pipeline).await.ok()?;
             if ready {
-                return Some(
-                    marks
-                        .into_iter()
-                        .map(|(seat, owner)| (seat, owner == "sold"))
-                        .collect(),
-                );
+                return Some(marks.into_iter().map(|(seat, owner)| (seat, owner == "sold")).collect());
             }
             self.mark_all(event).await.ok()?;
         }

@@ -42,19 +42,8 @@ struct Inner {
 
 impl Lanes {
     /// No lane is open yet.
-    pub fn new(
-        db: MySqlPool,
-        versions: Versions,
-        holds: Holds,
-        payments: Arc<dyn PaymentProvider>,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            db,
-            versions,
-            holds,
-            payments,
-            queues: Mutex::default(),
-        }))
+    pub fn new(db: MySqlPool, versions: Versions, holds: Holds, payments: Arc<dyn PaymentProvider>) -> Self {
+        Self(Arc::new(Inner { db, versions, holds, payments, queues: Mutex::default() }))
     }
 
     /// Puts an order into its event's lane and waits for the outcome.
@@ -65,10 +54,7 @@ impl Lanes {
             let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
             match queues.get_mut(&event_id) {
                 Some(queue) if queue.len() >= WAITING => {
-                    return Err(ApiError::unavailable(
-                        "busy",
-                        "too many are buying tickets for this event right now",
-                    ));
+                    return Err(ApiError::unavailable("busy", "too many are buying tickets for this event right now"));
                 }
                 Some(queue) => {
                     queue.push_back(job);
@@ -83,9 +69,7 @@ impl Lanes {
         if opened {
             tokio::spawn(self.clone().work(event_id));
         }
-        outcome
-            .await
-            .map_err(|_| ApiError::internal("a sale ended without an outcome"))?
+        outcome.await.map_err(|_| ApiError::internal("a sale ended without an outcome"))?
     }
 
     /// Works until the lane is empty.
@@ -102,17 +86,12 @@ impl Lanes {
                 }
                 let end = queue.len().min(BATCH);
                 // Who has gone away while waiting buys nothing.
-                queue
-                    .drain(..end)
-                    .filter(|job| !job.answer.is_closed())
-                    .collect()
+                queue.drain(..end).filter(|job| !job.answer.is_closed()).collect()
             };
             if !jobs.is_empty() {
                 // In a task of its own: a panic must not close the lane for those who still wait.
                 let this = self.clone();
-                if let Err(error) =
-                    tokio::spawn(async move { this.serve(event_id, jobs).await }).await
-                {
+                if let Err(error) = tokio::spawn(async move { this.serve(event_id, jobs).await }).await {
                     tracing::error!(%error, event_id, "a batch of sales failed");
                 }
             }
@@ -120,8 +99,7 @@ impl Lanes {
     }
 
     async fn serve(&self, event_id: u64, jobs: Vec<Job>) {
-        let (orders, answers): (Vec<Order>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
+        let (orders, answers): (Vec<Order>, Vec<_>) = jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
         let outcomes = self.carry_out(event_id, &orders).await;
         self.tell(event_id, &orders, &outcomes).await;
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -139,11 +117,7 @@ impl Lanes {
                 let mut outcomes = Vec::with_capacity(orders.len());
                 for order in orders {
                     let one = std::slice::from_ref(order);
-                    outcomes.extend(
-                        self.attempt(event_id, one)
-                            .await
-                            .unwrap_or_else(|error| vec![Err(error)]),
-                    );
+                    outcomes.extend(self.attempt(event_id, one).await.unwrap_or_else(|error| vec![Err(error)]));
                 }
                 outcomes
             }
@@ -168,33 +142,19 @@ impl Lanes {
                 if orders.len() > 1 || attempt >= ATTEMPTS {
                     return Err(ApiError::conflict("duplicate", "somebody else was faster"));
                 }
-            } else if !(db::is_contention(&error) || db::is_unavailable(&error))
-                || attempt >= ATTEMPTS
-            {
+            } else if !(db::is_contention(&error) || db::is_unavailable(&error)) || attempt >= ATTEMPTS {
                 return Err(error.into());
             }
             check_keys = true;
             let longest = 20 << attempt;
-            tokio::time::sleep(Duration::from_millis(rand::random_range(
-                longest / 2..=longest,
-            )))
-            .await;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(longest / 2..=longest))).await;
         }
     }
 
-    async fn transaction(
-        &self,
-        event_id: u64,
-        orders: &[Order],
-        keys: bool,
-    ) -> Result<Vec<Outcome>, sqlx::Error> {
+    async fn transaction(&self, event_id: u64, orders: &[Order], keys: bool) -> Result<Vec<Outcome>, sqlx::Error> {
         // Only who has no hold of their own must leave the held tickets alone.
         let direct = orders.iter().any(|order| order.hold.is_none());
-        let held = if direct {
-            self.0.holds.held(event_id).await
-        } else {
-            0
-        };
+        let held = if direct { self.0.holds.held(event_id).await } else { 0 };
         let mut tx = self.0.db.begin().await?;
         let payments = self.0.payments.as_ref();
         let outcomes = sell::sell(&mut tx, payments, event_id, orders, held, keys).await?;
@@ -212,17 +172,12 @@ impl Lanes {
             return;
         }
         self.0.versions.bump(event_id).await;
-        let sold = orders
-            .iter()
-            .zip(outcomes)
-            .filter(|(_, outcome)| outcome.is_ok());
-        let finish = sold
-            .filter(|(order, _)| order.hold.is_some() || !order.seats.is_empty())
-            .map(|(order, _)| {
-                let id = order.hold.as_ref().map_or("", |hold| hold.id.as_str());
-                let seats: Vec<&str> = order.seats.iter().map(String::as_str).collect();
-                async move { self.0.holds.finish(event_id, id, &seats).await }
-            });
+        let sold = orders.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+        let finish = sold.filter(|(order, _)| order.hold.is_some() || !order.seats.is_empty()).map(|(order, _)| {
+            let id = order.hold.as_ref().map_or("", |hold| hold.id.as_str());
+            let seats: Vec<&str> = order.seats.iter().map(String::as_str).collect();
+            async move { self.0.holds.finish(event_id, id, &seats).await }
+        });
         for result in futures::future::join_all(finish).await {
             if let Err(error) = result {
                 // The worker marks the seats again when it reads the outbox.

@@ -5,6 +5,7 @@
 //! into one commit.
 
 mod cancel;
+mod groups;
 mod handlers;
 mod hold_handlers;
 pub mod holds;
@@ -14,7 +15,7 @@ mod record;
 mod sell;
 pub mod tickets;
 
-pub use read::{ReservationView, TicketView};
+pub use read::{ReservationView, TicketView, by_code4 as find_by_code4};
 
 use crate::config::LimitArgs;
 use crate::error::{ApiError, Result};
@@ -32,7 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Routes of sales.
 pub fn routes() -> OpenApiRouter<AppState> {
-    handlers::routes().merge(hold_handlers::routes())
+    handlers::routes().merge(hold_handlers::routes()).merge(groups::routes())
 }
 
 /// How a reservation is paid.
@@ -79,6 +80,8 @@ pub struct Order {
     pub box_office: bool,
     /// The hold that this order confirms
     pub hold: Option<HoldRef>,
+    /// The group that it belongs to
+    pub group_id: Option<u64>,
 }
 
 /// A hold that an order confirms.
@@ -107,12 +110,7 @@ impl Sales {
         let payments: Arc<dyn PaymentProvider> = Arc::new(Wallet);
         let holds = Holds::new(db.clone(), kv, events.versions().clone(), limits);
         Self {
-            lanes: Lanes::new(
-                db.clone(),
-                events.versions().clone(),
-                holds.clone(),
-                payments.clone(),
-            ),
+            lanes: Lanes::new(db.clone(), events.versions().clone(), holds.clone(), payments.clone()),
             holds,
             db,
             events,

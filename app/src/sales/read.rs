@@ -21,11 +21,7 @@ pub struct TicketView {
 impl TicketView {
     /// A ticket that was just sold.
     pub fn new(code: String, seat_id: Option<String>) -> Self {
-        Self {
-            code,
-            seat_id,
-            status: "ACTIVE".into(),
-        }
+        Self { code, seat_id, status: "ACTIVE".into() }
     }
 }
 
@@ -79,28 +75,19 @@ struct Row {
     offer_expires_at: Option<OffsetDateTime>,
 }
 
-async fn with_tickets(
-    connection: &mut MySqlConnection,
-    rows: Vec<Row>,
-) -> Result<Vec<ReservationView>, sqlx::Error> {
+async fn with_tickets(connection: &mut MySqlConnection, rows: Vec<Row>) -> Result<Vec<ReservationView>, sqlx::Error> {
     let mut tickets: HashMap<u64, Vec<TicketView>> = HashMap::new();
     if !rows.is_empty() {
-        let mut sql = QueryBuilder::new(
-            "SELECT reservation_id, code, seat_id, status FROM tickets WHERE reservation_id IN (",
-        );
+        let mut sql =
+            QueryBuilder::new("SELECT reservation_id, code, seat_id, status FROM tickets WHERE reservation_id IN (");
         let mut ids = sql.separated(", ");
         for row in &rows {
             ids.push_bind(row.id);
         }
         ids.push_unseparated(") ORDER BY id");
-        let found: Vec<(u64, String, Option<String>, String)> =
-            sql.build_query_as().fetch_all(connection).await?;
+        let found: Vec<(u64, String, Option<String>, String)> = sql.build_query_as().fetch_all(connection).await?;
         for (reservation, code, seat_id, status) in found {
-            tickets.entry(reservation).or_default().push(TicketView {
-                code,
-                seat_id,
-                status,
-            });
+            tickets.entry(reservation).or_default().push(TicketView { code, seat_id, status });
         }
     }
     Ok(rows
@@ -123,13 +110,39 @@ async fn with_tickets(
 }
 
 /// The reservation with this identifier.
-pub async fn by_id(
-    connection: &mut MySqlConnection,
-    id: u64,
-) -> Result<Option<ReservationView>, sqlx::Error> {
+pub async fn by_id(connection: &mut MySqlConnection, id: u64) -> Result<Option<ReservationView>, sqlx::Error> {
     let rows = QueryBuilder::new(SELECT)
         .push("WHERE id = ")
         .push_bind(id)
+        .build_query_as()
+        .fetch_all(&mut *connection)
+        .await?;
+    Ok(with_tickets(connection, rows).await?.pop())
+}
+
+/// The reservations of a group.
+pub async fn by_group(connection: &mut MySqlConnection, group_id: u64) -> Result<Vec<ReservationView>, sqlx::Error> {
+    let rows = QueryBuilder::new(SELECT)
+        .push("WHERE group_id = ")
+        .push_bind(group_id)
+        .push(" ORDER BY id")
+        .build_query_as()
+        .fetch_all(&mut *connection)
+        .await?;
+    with_tickets(connection, rows).await
+}
+
+/// The active reservation of an event with this 4-digit code.
+pub async fn by_code4(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    code4: &str,
+) -> Result<Option<ReservationView>, sqlx::Error> {
+    let rows = QueryBuilder::new(SELECT)
+        .push("WHERE event_id = ")
+        .push_bind(event_id)
+        .push(" AND active_code4 = ")
+        .push_bind(code4)
         .build_query_as()
         .fetch_all(&mut *connection)
         .await?;

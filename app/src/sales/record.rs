@@ -34,7 +34,7 @@ pub async fn record(
     let now = OffsetDateTime::now_utc();
     let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
     let first = QueryBuilder::new(
-        "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, idempotency_key, \
+        "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, group_id, idempotency_key, \
          request_hash, code4, created_at) ",
     )
     .push_values(accepted, |mut row, sale| {
@@ -44,6 +44,7 @@ pub async fn record(
             .push_bind("CONFIRMED")
             .push_bind(sale.amount)
             .push_bind(sale.payment.as_str())
+            .push_bind(sale.order.group_id)
             .push_bind(&sale.order.idempotency_key)
             .push_bind(&sale.order.request_hash[..])
             .push_bind(&sale.code4)
@@ -56,14 +57,9 @@ pub async fn record(
     // One INSERT … VALUES gets consecutive numbers in every auto-increment lock mode (MySQL manual, "AUTO_INCREMENT
     // Handling in InnoDB"), as far apart as the server says.
     let mut views = Vec::with_capacity(accepted.len());
-    for (sale, id) in accepted
-        .iter()
-        .zip((first..).step_by(usize::try_from(id_step).unwrap_or(1)))
-    {
+    for (sale, id) in accepted.iter().zip((first..).step_by(usize::try_from(id_step).unwrap_or(1))) {
         if let Some(receipt) = sale.receipt {
-            payments
-                .record(connection, &sale.order.user_id, receipt, id)
-                .await?;
+            payments.record(connection, &sale.order.user_id, receipt, id).await?;
         }
         let tickets = (0..sale.order.quantity as usize)
             .map(|n| TicketView::new(tickets::new_code(), sale.order.seats.get(n).cloned()))
@@ -80,47 +76,37 @@ pub async fn record(
                 amount: sale.amount,
                 payment_method: sale.payment.as_str().into(),
                 code4: sale.code4.clone(),
-                group_id: None,
+                group_id: sale.order.group_id,
                 offer_expires_at: None,
                 tickets,
             },
         ));
     }
-    let fences = accepted
-        .iter()
-        .map(|sale| sale.order.hold.as_ref().map_or(0, |hold| hold.fence));
+    let fences = accepted.iter().map(|sale| sale.order.hold.as_ref().map_or(0, |hold| hold.fence));
     let rows: Vec<(u64, u64, &TicketView)> = views
         .iter()
         .zip(fences)
-        .flat_map(|((_, view), fence)| {
-            view.tickets
-                .iter()
-                .map(move |ticket| (view.reservation_id, fence, ticket))
-        })
+        .flat_map(|((_, view), fence)| view.tickets.iter().map(move |ticket| (view.reservation_id, fence, ticket)))
         .collect();
     for rows in rows.chunks(1000) {
-        QueryBuilder::new(
-            "INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ",
-        )
-        .push_values(rows, |mut row, (reservation, fence, ticket)| {
-            row.push_bind(reservation)
-                .push_bind(event_id)
-                .push_bind(&ticket.seat_id)
-                .push_bind(&ticket.code)
-                .push_bind(fence)
-                .push_bind("ACTIVE");
-        })
-        .build()
-        .execute(&mut *connection)
-        .await?;
+        QueryBuilder::new("INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ")
+            .push_values(rows, |mut row, (reservation, fence, ticket)| {
+                row.push_bind(reservation)
+                    .push_bind(event_id)
+                    .push_bind(&ticket.seat_id)
+                    .push_bind(&ticket.code)
+                    .push_bind(fence)
+                    .push_bind("ACTIVE");
+            })
+            .build()
+            .execute(&mut *connection)
+            .await?;
     }
     crate::outbox::write(
         connection,
         event_id,
         "reservation.confirmed",
-        views
-            .iter()
-            .map(|(_, view)| crate::outbox::reservation_payload(view)),
+        views.iter().map(|(_, view)| crate::outbox::reservation_payload(view)),
     )
     .await?;
     let quantity: u32 = accepted.iter().map(|sale| sale.order.quantity).sum();

@@ -59,27 +59,19 @@ pub async fn sell(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(stock) = stock else {
-        return Ok(orders
-            .iter()
-            .map(|_| Err(ApiError::not_found("event")))
-            .collect());
+        return Ok(orders.iter().map(|_| Err(ApiError::not_found("event"))).collect());
     };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; orders.len()];
     let known = known_keys(connection, orders, check_keys).await?;
     for (order, outcome) in orders.iter().zip(&mut outcomes) {
-        if let Some((id, hash)) =
-            known.get(&(order.user_id.as_str(), order.idempotency_key.as_str()))
-        {
+        if let Some((id, hash)) = known.get(&(order.user_id.as_str(), order.idempotency_key.as_str())) {
             *outcome = Some(replay(connection, *id, hash, order).await?);
         }
     }
     let mut bought = bought_by_user(connection, event_id, orders, stock.max_per_user).await?;
     let mut seats = wanted_seats(connection, event_id, orders, stock.price).await?;
-    let mut left = Left {
-        available: stock.available_seats,
-        held,
-    };
+    let mut left = Left { available: stock.available_seats, held };
 
     let mut accepted: Vec<Accepted> = Vec::with_capacity(orders.len());
     let mut first_with: HashMap<(&str, &str), usize> = HashMap::new();
@@ -88,9 +80,7 @@ pub async fn sell(
         if outcomes[index].is_some() {
             continue;
         }
-        let first = *first_with
-            .entry((&order.user_id, &order.idempotency_key))
-            .or_insert(index);
+        let first = *first_with.entry((&order.user_id, &order.idempotency_key)).or_insert(index);
         if first != index {
             repeats.push((index, first));
             continue;
@@ -126,24 +116,14 @@ pub async fn sell(
                 seat.taken = true;
             }
         }
-        accepted.push(Accepted {
-            index,
-            order,
-            amount,
-            payment,
-            receipt,
-            code4: None,
-        });
+        accepted.push(Accepted { index, order, amount, payment, receipt, code4: None });
     }
     if !accepted.is_empty() {
-        let codes =
-            tickets::free_codes4(connection, event_id, stock.total_seats, accepted.len()).await?;
+        let codes = tickets::free_codes4(connection, event_id, stock.total_seats, accepted.len()).await?;
         for (sale, code4) in accepted.iter_mut().zip(codes) {
             sale.code4 = Some(code4);
         }
-        for (index, view) in
-            record(connection, payments, event_id, stock.id_step, &accepted).await?
-        {
+        for (index, view) in record(connection, payments, event_id, stock.id_step, &accepted).await? {
             outcomes[index] = Some(Ok(view));
         }
     }
@@ -156,9 +136,7 @@ pub async fn sell(
     }
     Ok(outcomes
         .into_iter()
-        .map(|outcome| {
-            outcome.unwrap_or_else(|| Err(ApiError::internal("an order without an outcome")))
-        })
+        .map(|outcome| outcome.unwrap_or_else(|| Err(ApiError::internal("an order without an outcome"))))
         .collect())
 }
 
@@ -170,11 +148,7 @@ struct Left {
 
 impl Left {
     fn for_order(&self, order: &Order) -> u32 {
-        if order.hold.is_some() {
-            self.available
-        } else {
-            self.available.saturating_sub(self.held)
-        }
+        if order.hold.is_some() { self.available } else { self.available.saturating_sub(self.held) }
     }
 
     fn take(&mut self, order: &Order) {
@@ -185,11 +159,9 @@ impl Left {
     }
 }
 
-fn key_reused() -> ApiError {
-    ApiError::invalid(
-        "idempotency_key_reused",
-        "this Idempotency-Key was used for a different request",
-    )
+/// A key that stands for a different request.
+pub fn key_reused() -> ApiError {
+    ApiError::invalid("idempotency_key_reused", "this Idempotency-Key was used for a different request")
 }
 
 /// The price of an order that can be carried out.
@@ -201,57 +173,30 @@ fn check(
     left: &Left,
 ) -> Result<u64> {
     if stock.cancelled {
-        return Err(ApiError::conflict(
-            "event_cancelled",
-            "the event does not take place",
-        ));
+        return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
     }
     if stock.is_over {
-        return Err(ApiError::conflict(
-            "event_over",
-            "the event has taken place",
-        ));
+        return Err(ApiError::conflict("event_over", "the event has taken place"));
     }
     if !stock.opened && !order.box_office {
-        let opens = stock
-            .sale_opens_at
-            .map(|time| time.to_string())
-            .unwrap_or_default();
-        return Err(ApiError::conflict(
-            "sale_not_open",
-            format!("the sale opens at {opens}"),
-        ));
+        let opens = stock.sale_opens_at.map(|time| time.to_string()).unwrap_or_default();
+        return Err(ApiError::conflict("sale_not_open", format!("the sale opens at {opens}")));
     }
     if !(1..=stock.max_per_order).contains(&order.quantity) {
-        return Err(ApiError::invalid(
-            "bad_quantity",
-            format!("quantity must be from 1 to {}", stock.max_per_order),
-        ));
+        return Err(ApiError::invalid("bad_quantity", format!("quantity must be from 1 to {}", stock.max_per_order)));
     }
     if stock.seated == order.seats.is_empty() {
-        let detail = if stock.seated {
-            "this event has numbered seats: say which"
-        } else {
-            "this event has no numbered seats"
-        };
+        let detail =
+            if stock.seated { "this event has numbered seats: say which" } else { "this event has no numbered seats" };
         return Err(ApiError::invalid("bad_seat", detail));
     }
     let mut amount = 0;
     for id in &order.seats {
-        let seat = seats
-            .get(id.as_str())
-            .ok_or_else(|| ApiError::invalid("bad_seat", format!("there is no seat {id}")))?;
+        let seat =
+            seats.get(id.as_str()).ok_or_else(|| ApiError::invalid("bad_seat", format!("there is no seat {id}")))?;
         // A fence below the seat's says that this hold is older than a sale of the same seat.
-        if seat.taken
-            || order
-                .hold
-                .as_ref()
-                .is_some_and(|hold| hold.fence < seat.fence)
-        {
-            return Err(ApiError::conflict(
-                "seat_taken",
-                format!("seat {id} is taken"),
-            ));
+        if seat.taken || order.hold.as_ref().is_some_and(|hold| hold.fence < seat.fence) {
+            return Err(ApiError::conflict("seat_taken", format!("seat {id} is taken")));
         }
         amount += seat.price;
     }
@@ -259,16 +204,10 @@ fn check(
         amount = stock.price * u64::from(order.quantity);
     }
     if left.for_order(order) < order.quantity {
-        return Err(ApiError::conflict(
-            "sold_out",
-            format!("{} tickets are left", left.for_order(order)),
-        ));
+        return Err(ApiError::conflict("sold_out", format!("{} tickets are left", left.for_order(order))));
     }
     let has = bought.get(order.user_id.as_str()).copied().unwrap_or(0);
-    if let Some(limit) = stock
-        .max_per_user
-        .filter(|limit| has + order.quantity > *limit)
-    {
+    if let Some(limit) = stock.max_per_user.filter(|limit| has + order.quantity > *limit) {
         return Err(ApiError::conflict(
             "user_limit",
             format!("one user may have {limit} tickets for this event, and has {has}"),
@@ -285,56 +224,34 @@ async fn known_keys<'a>(
     orders: &'a [Order],
     all: bool,
 ) -> Result<Known<'a>, sqlx::Error> {
-    let asked: Vec<&Order> = orders
-        .iter()
-        .filter(|order| all || order.client_key)
-        .collect();
+    let asked: Vec<&Order> = orders.iter().filter(|order| all || order.client_key).collect();
     if asked.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut sql = QueryBuilder::new(
-        "SELECT id, user_id, idempotency_key, request_hash FROM reservations WHERE ",
-    );
+    let mut sql = QueryBuilder::new("SELECT id, user_id, idempotency_key, request_hash FROM reservations WHERE ");
     let mut terms = sql.separated(" OR ");
     for order in &asked {
-        terms
-            .push("(user_id = ")
-            .push_bind_unseparated(&order.user_id);
-        terms
-            .push_unseparated(" AND idempotency_key = ")
-            .push_bind_unseparated(&order.idempotency_key);
+        terms.push("(user_id = ").push_bind_unseparated(&order.user_id);
+        terms.push_unseparated(" AND idempotency_key = ").push_bind_unseparated(&order.idempotency_key);
         terms.push_unseparated(")");
     }
-    let rows: Vec<(u64, String, String, Vec<u8>)> =
-        sql.build_query_as().fetch_all(connection).await?;
-    let by_key: HashMap<(String, String), (u64, Vec<u8>)> = rows
-        .into_iter()
-        .map(|(id, user, key, hash)| ((user, key), (id, hash)))
-        .collect();
+    let rows: Vec<(u64, String, String, Vec<u8>)> = sql.build_query_as().fetch_all(connection).await?;
+    let by_key: HashMap<(String, String), (u64, Vec<u8>)> =
+        rows.into_iter().map(|(id, user, key, hash)| ((user, key), (id, hash))).collect();
     Ok(asked
         .into_iter()
         .filter_map(|order| {
             let found = by_key.get(&(order.user_id.clone(), order.idempotency_key.clone()))?;
-            Some((
-                (order.user_id.as_str(), order.idempotency_key.as_str()),
-                found.clone(),
-            ))
+            Some(((order.user_id.as_str(), order.idempotency_key.as_str()), found.clone()))
         })
         .collect())
 }
 
-async fn replay(
-    connection: &mut MySqlConnection,
-    id: u64,
-    hash: &[u8],
-    order: &Order,
-) -> Result<Outcome, sqlx::Error> {
+async fn replay(connection: &mut MySqlConnection, id: u64, hash: &[u8], order: &Order) -> Result<Outcome, sqlx::Error> {
     if hash != order.request_hash {
         return Ok(Err(key_reused()));
     }
-    Ok(read::by_id(connection, id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("reservation")))
+    Ok(read::by_id(connection, id).await?.ok_or_else(|| ApiError::not_found("reservation")))
 }
 
 async fn bought_by_user<'a>(
@@ -362,10 +279,7 @@ async fn bought_by_user<'a>(
         .iter()
         .filter_map(|order| {
             let bought = by_user.get(&order.user_id)?;
-            Some((
-                order.user_id.as_str(),
-                u32::try_from(*bought).unwrap_or(u32::MAX),
-            ))
+            Some((order.user_id.as_str(), u32::try_from(*bought).unwrap_or(u32::MAX)))
         })
         .collect())
 }
@@ -376,11 +290,7 @@ async fn wanted_seats<'a>(
     orders: &'a [Order],
     price: u64,
 ) -> Result<HashMap<&'a str, Seat>, sqlx::Error> {
-    let wanted: HashSet<&'a str> = orders
-        .iter()
-        .flat_map(|order| &order.seats)
-        .map(String::as_str)
-        .collect();
+    let wanted: HashSet<&'a str> = orders.iter().flat_map(|order| &order.seats).map(String::as_str).collect();
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
@@ -396,20 +306,12 @@ async fn wanted_seats<'a>(
         ids.push_bind(*id);
     }
     ids.push_unseparated(")");
-    let rows: Vec<(String, u64, Option<u64>, bool)> =
-        sql.build_query_as().fetch_all(connection).await?;
+    let rows: Vec<(String, u64, Option<u64>, bool)> = sql.build_query_as().fetch_all(connection).await?;
     Ok(rows
         .into_iter()
         .filter_map(|(id, price, fence, taken)| {
             let id = *wanted.get(id.as_str())?;
-            Some((
-                id,
-                Seat {
-                    price,
-                    fence: fence.unwrap_or(0),
-                    taken,
-                },
-            ))
+            Some((id, Seat { price, fence: fence.unwrap_or(0), taken }))
         })
         .collect())
 }

@@ -22,11 +22,10 @@ pub async fn free_codes4(
     if total > 10_000 {
         return Ok(Vec::new());
     }
-    let candidates: Vec<String> =
-        index::sample(&mut rand::rng(), 10_000, (wanted * 2 + 8).min(10_000))
-            .into_iter()
-            .map(|code| format!("{code:04}"))
-            .collect();
+    let candidates: Vec<String> = index::sample(&mut rand::rng(), 10_000, (wanted * 2 + 8).min(10_000))
+        .into_iter()
+        .map(|code| format!("{code:04}"))
+        .collect();
     let mut sql = QueryBuilder::new("SELECT active_code4 FROM reservations WHERE event_id = ");
     sql.push_bind(event_id).push(" AND active_code4 IN (");
     let mut list = sql.separated(", ");
@@ -36,21 +35,15 @@ pub async fn free_codes4(
     list.push_unseparated(")");
     let taken: Vec<String> = sql.build_query_scalar().fetch_all(connection).await?;
     let taken: HashSet<String> = taken.into_iter().collect();
-    Ok(candidates
-        .into_iter()
-        .filter(|code| !taken.contains(code))
-        .take(wanted)
-        .collect())
+    Ok(candidates.into_iter().filter(|code| !taken.contains(code)).take(wanted).collect())
 }
 
 /// The seats of an event that have a live ticket.
 pub async fn taken_seats(pool: &MySqlPool, event_id: u64) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT active_seat FROM tickets WHERE event_id = ? AND active_seat IS NOT NULL",
-    )
-    .bind(event_id)
-    .fetch_all(pool)
-    .await
+    sqlx::query_scalar("SELECT active_seat FROM tickets WHERE event_id = ? AND active_seat IS NOT NULL")
+        .bind(event_id)
+        .fetch_all(pool)
+        .await
 }
 
 /// Signs tickets so that a door without a network can check them.
@@ -86,8 +79,7 @@ fn verify<'a>(key: &VerifyingKey, event_id: u64, text: &'a str) -> Option<&'a st
     let signature = Signature::from_slice(&hex::decode(signature).ok()?).ok()?;
     key.verify_strict(signed.as_bytes(), &signature).ok()?;
     let mut parts = signed.split('.');
-    let (version, event, _seat, code) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, event, _seat, code) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     (version == "T1" && event.parse() == Ok(event_id) && parts.next().is_none()).then_some(code)
 }
 

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod contract;
+mod door;
 mod faults;
+mod money;
 mod races;
 mod support;

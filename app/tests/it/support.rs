@@ -29,18 +29,13 @@ pub struct Servers {
 /// Where data directories go: memory if there is some, since the tests wait for nothing but commits.
 fn fast_directory() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        memory.to_owned()
-    } else {
-        std::env::temp_dir()
-    }
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 impl Servers {
     /// Servers that a test may kill.
     pub fn own() -> Self {
-        let directory =
-            TempDir::with_prefix_in("ticketing-test-", fast_directory()).expect("a directory");
+        let directory = TempDir::with_prefix_in("ticketing-test-", fast_directory()).expect("a directory");
         let mut servers = Self::start(directory.path());
         servers._directory = Some(directory);
         servers
@@ -99,12 +94,7 @@ impl Answer {
     /// Fails unless it is a problem with this status and code.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status.as_u16(), self.body["code"].as_str()),
-            (status, Some(code)),
-            "{}",
-            self.text
-        );
+        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.text);
         assert_eq!(self.headers["content-type"], "application/problem+json");
     }
 }
@@ -121,16 +111,7 @@ pub const SECRET: &str = "a secret for tests of thirty-two bytes";
 
 /// The options that `ticketing serve` would have.
 pub fn serve_args(database: &str, redis: &str, more: &[&str]) -> ServeArgs {
-    let args = [
-        "ticketing",
-        "serve",
-        "--database-url",
-        database,
-        "--redis-url",
-        redis,
-        "--jwt-secret",
-        SECRET,
-    ];
+    let args = ["ticketing", "serve", "--database-url", database, "--redis-url", redis, "--jwt-secret", SECRET];
     Cli::serve_args(args.into_iter().chain(more.iter().copied())).expect("valid options")
 }
 
@@ -140,9 +121,7 @@ impl App {
     }
 
     pub async fn with(options: &[&str]) -> Self {
-        let servers = tokio::task::spawn_blocking(Servers::shared)
-            .await
-            .expect("servers");
+        let servers = tokio::task::spawn_blocking(Servers::shared).await.expect("servers");
         Self::on(servers, options).await
     }
 
@@ -151,32 +130,16 @@ impl App {
             ticketing::commands::install_tls_provider();
             // Shown by the test harness when a test fails.
             let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
-            tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_test_writer()
-                .with_ansi(false)
-                .init();
+            tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().with_ansi(false).init();
         });
         LazyLock::force(&SETUP);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let database = format!("test{number}");
-        let mut connection = MySqlConnection::connect(&servers.maria.url("ticketing"))
-            .await
-            .expect("connects");
-        for sql in [
-            format!("DROP DATABASE IF EXISTS {database}"),
-            format!("CREATE DATABASE {database}"),
-        ] {
-            sqlx::query(AssertSqlSafe(sql))
-                .execute(&mut connection)
-                .await
-                .expect("a database");
+        let mut connection = MySqlConnection::connect(&servers.maria.url("ticketing")).await.expect("connects");
+        for sql in [format!("DROP DATABASE IF EXISTS {database}"), format!("CREATE DATABASE {database}")] {
+            sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.expect("a database");
         }
-        let args = serve_args(
-            &servers.maria.url(&database),
-            &servers.redis.url(number),
-            options,
-        );
+        let args = serve_args(&servers.maria.url(&database), &servers.redis.url(number), options);
         let app = Self::serve(args).await;
         ticketing::db::migrate(&app.db).await.expect("migrates");
         app
@@ -194,11 +157,7 @@ impl App {
         let address = listener.local_addr().expect("address").to_string();
         let router = ticketing::http::router(state.clone());
         let serving = state.clone();
-        tokio::spawn(async move {
-            ticketing::http::serve(listener, router, &serving)
-                .await
-                .expect("serves")
-        });
+        tokio::spawn(async move { ticketing::http::serve(listener, router, &serving).await.expect("serves") });
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self {
@@ -218,9 +177,7 @@ impl App {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Answer {
-        let mut request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address));
+        let mut request = hyper::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(user) = user {
             request = request.header("authorization", format!("Bearer {}", user.token));
         }
@@ -231,14 +188,9 @@ impl App {
             request = request.header("content-type", "application/json");
         }
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let response = self
-            .client
-            .request(request.body(Full::from(body)).expect("request"))
-            .await
-            .expect("an answer");
+        let response = self.client.request(request.body(Full::from(body)).expect("request")).await.expect("an answer");
         let (parts, body) = response.into_parts();
-        let text =
-            String::from_utf8_lossy(&body.collect().await.expect("a body").to_bytes()).into_owned();
+        let text = String::from_utf8_lossy(&body.collect().await.expect("a body").to_bytes()).into_owned();
         Answer {
             status: parts.status,
             headers: parts.headers,
@@ -266,55 +218,37 @@ impl App {
     /// An account with a token, made without the cost of a password's hash.
     pub async fn user(&self, role: Role) -> User {
         let id = ticketing::random::user_id();
-        sqlx::query(
-            "INSERT INTO users (id, email, name, password_hash, role) VALUES (?, ?, 'Test', '', ?)",
-        )
-        .bind(&id)
-        .bind(format!("{id}@example.com"))
-        .bind(role.as_str())
-        .execute(&self.db)
-        .await
-        .expect("a user");
-        let view = accounts::by_id(&self.db, &id)
+        sqlx::query("INSERT INTO users (id, email, name, password_hash, role) VALUES (?, ?, 'Test', '', ?)")
+            .bind(&id)
+            .bind(format!("{id}@example.com"))
+            .bind(role.as_str())
+            .execute(&self.db)
             .await
-            .expect("readable")
-            .expect("there");
-        User {
-            token: self.state.tokens.access(&view).expect("a token"),
-            id,
-        }
+            .expect("a user");
+        let view = accounts::by_id(&self.db, &id).await.expect("readable").expect("there");
+        User { token: self.state.tokens.access(&view).expect("a token"), id }
     }
 
     /// A general-admission event; `more` is merged into the request.
     pub async fn event(&self, admin: &User, tickets: u32, more: Value) -> u64 {
         let mut body = json!({"eventName": "Concert", "totalSeats": tickets, "eventDate": "2999-12-24T19:00:00+09:00"});
         merge(&mut body, more);
-        let event = self
-            .post("/api/events", Some(admin), body)
-            .await
-            .expect(201);
+        let event = self.post("/api/events", Some(admin), body).await.expect(201);
         event["eventId"].as_u64().expect("an id")
     }
 
     /// An event with `rows` rows A, B, … of `seats` seats.
     pub async fn seated_event(&self, admin: &User, rows: u8, seats: u32, more: Value) -> u64 {
-        let map: Vec<Value> = (0..rows)
-            .map(|row| json!({"row": char::from(b'A' + row).to_string(), "seats": seats}))
-            .collect();
+        let map: Vec<Value> =
+            (0..rows).map(|row| json!({"row": char::from(b'A' + row).to_string(), "seats": seats})).collect();
         let mut body = json!({"eventName": "Musical", "eventDate": "2999-12-24T19:00:00+09:00", "seatMap": map});
         merge(&mut body, more);
-        let event = self
-            .post("/api/events", Some(admin), body)
-            .await
-            .expect(201);
+        let event = self.post("/api/events", Some(admin), body).await.expect(201);
         event["eventId"].as_u64().expect("an id")
     }
 
     pub async fn available(&self, event: u64) -> u64 {
-        let event = self
-            .get(&format!("/api/events/{event}"), None)
-            .await
-            .expect(200);
+        let event = self.get(&format!("/api/events/{event}"), None).await.expect(200);
         event["availableSeats"].as_u64().expect("a number")
     }
 
@@ -336,21 +270,13 @@ impl App {
                     event,
                 )
                 .await;
-            let tickets = self
-                .count(
-                    "SELECT COUNT(*) FROM tickets WHERE status <> 'CANCELLED' AND event_id = ?",
-                    event,
-                )
-                .await;
+            let tickets =
+                self.count("SELECT COUNT(*) FROM tickets WHERE status <> 'CANCELLED' AND event_id = ?", event).await;
             let doubled = self
                 .count("SELECT COUNT(*) FROM (SELECT seat_id FROM tickets WHERE status <> 'CANCELLED' AND seat_id IS NOT NULL \
                      AND event_id = ? GROUP BY seat_id HAVING COUNT(*) > 1) AS doubled", event)
                 .await;
-            assert_eq!(
-                sold + u64::from(available),
-                u64::from(total),
-                "sold + available = total, at {caller}"
-            );
+            assert_eq!(sold + u64::from(available), u64::from(total), "sold + available = total, at {caller}");
             assert_eq!(tickets, sold, "a ticket for everything sold, at {caller}");
             assert_eq!(doubled, 0, "no seat sold twice, at {caller}");
             sold
@@ -358,11 +284,7 @@ impl App {
     }
 
     pub async fn count(&self, sql: &'static str, event: u64) -> u64 {
-        let count: i64 = sqlx::query_scalar(sql)
-            .bind(event)
-            .fetch_one(&self.db)
-            .await
-            .expect("a count");
+        let count: i64 = sqlx::query_scalar(sql).bind(event).fetch_one(&self.db).await.expect("a count");
         u64::try_from(count).expect("not negative")
     }
 }

@@ -1,0 +1,297 @@
+//! Reservations for several events at once: all of them, or none.
+
+use super::handlers::{check_user_id, payment, quantity, request_hash};
+use super::{HoldRef, Order, PaymentMethod, ReservationView, Sales, idempotency_key, read, sell};
+use crate::accounts::Role;
+use crate::accounts::tokens::Caller;
+use crate::db;
+use crate::error::{ApiError, Problem, Result};
+use crate::http::extract::{Json, Path};
+use crate::random;
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(reserve_group)).routes(routes!(group, cancel_group))
+}
+
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct GroupItem {
+    event_id: u64,
+    /// As in a single reservation
+    #[schema(minimum = 1)]
+    quantity: Option<i64>,
+    /// As in a single reservation
+    #[schema(max_items = 100)]
+    #[serde(default)]
+    seat_ids: Vec<String>,
+}
+
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NewGroup {
+    #[schema(min_length = 1, max_length = 64)]
+    user_id: String,
+    /// At most 10, each for an event of its own
+    #[schema(min_items = 1, max_items = 10)]
+    items: Vec<GroupItem>,
+    payment_method: Option<PaymentMethod>,
+}
+
+/// Reservations that were made together
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct GroupView {
+    group_id: u64,
+    user_id: String,
+    /// `RESERVED`, or `CANCELLED` when none is left
+    status: &'static str,
+    /// Price of what is reserved
+    total_amount: u64,
+    reservations: Vec<ReservationView>,
+}
+
+impl GroupView {
+    fn new(group_id: u64, user_id: String, reservations: Vec<ReservationView>) -> Self {
+        let active = reservations.iter().filter(|one| one.status == "CONFIRMED");
+        Self {
+            group_id,
+            user_id,
+            status: if active.clone().next().is_some() { "RESERVED" } else { "CANCELLED" },
+            total_amount: active.map(|one| one.amount).sum(),
+            reservations,
+        }
+    }
+}
+
+/// Reserve for several events, all or none
+#[utoipa::path(post, path = "/api/reservation-groups", tag = "reservations", request_body = NewGroup,
+    params(("Idempotency-Key" = Option<String>, Header)), security(("bearer" = [])), responses(
+    (status = 201, description = "reserved", body = GroupView),
+    (status = 400, description = "`bad_idempotency_key`, `invalid_body`", body = Problem),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 402, description = "`insufficient_balance`", body = Problem),
+    (status = 403, description = "`not_yours`, `pass_needed`", body = Problem),
+    (status = 404, description = "no such event", body = Problem),
+    (status = 409, description = "as for a single reservation; nothing was reserved", body = Problem),
+    (status = 422, description = "`bad_items`, and as for a single reservation", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`", body = Problem)))]
+async fn reserve_group(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(body): Json<NewGroup>,
+) -> Result<(StatusCode, axum::Json<GroupView>)> {
+    check_user_id(&body.user_id)?;
+    caller.require_self(&body.user_id)?;
+    let hash = request_hash(&body)?;
+    let key = idempotency_key(&headers)?.unwrap_or_else(|| format!("s:{}", random::code(26)));
+    let method = payment(&caller, body.payment_method)?;
+    // By event, in ascending order: the order in which everybody locks.
+    let mut orders = BTreeMap::new();
+    for item in &body.items {
+        let order = Order {
+            user_id: body.user_id.clone(),
+            quantity: quantity(item.quantity, &item.seat_ids)?,
+            seats: item.seat_ids.clone(),
+            idempotency_key: format!("g:{}:{}", item.event_id, random::code(16)),
+            client_key: false,
+            request_hash: hash,
+            payment: method,
+            box_office: caller.role == Role::Admin,
+            hold: None,
+            group_id: None,
+        };
+        if orders.insert(item.event_id, order).is_some() {
+            return Err(ApiError::invalid("bad_items", "each item must be for an event of its own"));
+        }
+    }
+    if !(1..=10).contains(&orders.len()) {
+        return Err(ApiError::invalid("bad_items", "a group has 1 to 10 items"));
+    }
+    let view = state.sales.sell_group_held(&body.user_id, &key, hash, orders).await?;
+    Ok((StatusCode::CREATED, axum::Json(view)))
+}
+
+/// Reservations that were made together
+#[utoipa::path(get, path = "/api/reservation-groups/{id}", tag = "reservations", params(("id" = u64, Path)),
+    security(("bearer" = [])), responses(
+    (status = 200, description = "the group", body = GroupView),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 404, description = "`not_found`", body = Problem)))]
+async fn group(State(state): State<AppState>, caller: Caller, Path(id): Path<u64>) -> Result<axum::Json<GroupView>> {
+    let view = state.sales.group(id).await?;
+    caller.require_self(&view.user_id)?;
+    Ok(axum::Json(view))
+}
+
+/// Cancel what is left of a group
+#[utoipa::path(delete, path = "/api/reservation-groups/{id}", tag = "reservations", params(("id" = u64, Path)),
+    security(("bearer" = [])), responses(
+    (status = 204, description = "cancelled"),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 404, description = "no such group, or nothing of it is left", body = Problem),
+    (status = 409, description = "`already_used`, `event_over`: from there on nothing was cancelled", body = Problem)))]
+async fn cancel_group(State(state): State<AppState>, caller: Caller, Path(id): Path<u64>) -> Result<StatusCode> {
+    let view = state.sales.group(id).await?;
+    caller.require_self(&view.user_id)?;
+    let mut found = false;
+    for reservation in &view.reservations {
+        if reservation.status == "CONFIRMED" {
+            state.sales.cancel(&caller, reservation.reservation_id, "group cancelled").await?;
+            found = true;
+        }
+    }
+    if !found {
+        return Err(ApiError::not_found("active group"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Sales {
+    async fn group(&self, id: u64) -> Result<GroupView> {
+        let mut connection = self.db.acquire().await?;
+        let user_id: Option<String> = sqlx::query_scalar("SELECT user_id FROM reservation_groups WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let user_id = user_id.ok_or_else(|| ApiError::not_found("group"))?;
+        Ok(GroupView::new(id, user_id, read::by_group(&mut connection, id).await?))
+    }
+
+    /// The group that was made under this key before.
+    async fn known_group(&self, user_id: &str, key: &str, hash: [u8; 32]) -> Result<Option<GroupView>> {
+        let known: Option<(u64, Vec<u8>)> =
+            sqlx::query_as("SELECT id, request_hash FROM reservation_groups WHERE user_id = ? AND idempotency_key = ?")
+                .bind(user_id)
+                .bind(key)
+                .fetch_optional(&self.db)
+                .await?;
+        match known {
+            None => Ok(None),
+            Some((id, known)) if known == hash => self.group(id).await.map(Some),
+            Some(_) => Err(sell::key_reused()),
+        }
+    }
+
+    /// Holds the seats for the moment of the sale, so that nobody's hold is overridden.
+    async fn sell_group_held(
+        &self,
+        user_id: &str,
+        key: &str,
+        hash: [u8; 32],
+        mut orders: BTreeMap<u64, Order>,
+    ) -> Result<GroupView> {
+        if let Some(view) = self.known_group(user_id, key, hash).await? {
+            return Ok(view);
+        }
+        let mut held = Vec::new();
+        let mut outcome = Ok(());
+        for (event_id, order) in orders.iter_mut().filter(|(_, order)| !order.seats.is_empty()) {
+            match self.holds.take(*event_id, user_id, order.quantity, order.seats.clone(), 0).await {
+                Ok(hold) => {
+                    order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
+                    held.push(hold);
+                }
+                Err(refused) => {
+                    outcome = Err(refused);
+                    break;
+                }
+            }
+        }
+        let outcome = match outcome {
+            Ok(()) => self.sell_group(user_id, key, hash, orders).await,
+            Err(refused) => Err(refused),
+        };
+        if outcome.is_err() {
+            for hold in &held {
+                self.holds.release_or_expire(hold).await;
+            }
+        }
+        outcome
+    }
+
+    async fn sell_group(
+        &self,
+        user_id: &str,
+        key: &str,
+        hash: [u8; 32],
+        mut orders: BTreeMap<u64, Order>,
+    ) -> Result<GroupView> {
+        for attempt in 1..=5 {
+            if let Some(view) = self.known_group(user_id, key, hash).await? {
+                return Ok(view);
+            }
+            match self.sell_group_once(user_id, key, hash, &mut orders).await {
+                Ok(outcome) => {
+                    let view = outcome?;
+                    self.tell_group(&view, &orders).await;
+                    return Ok(view);
+                }
+                Err(error) if attempt < 5 && (db::is_contention(&error) || db::duplicate_key(&error).is_some()) => {}
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(Duration::from_millis(rand::random_range(5..40))).await;
+        }
+        Err(ApiError::unavailable("busy", "too many changes to the same events at once"))
+    }
+
+    async fn sell_group_once(
+        &self,
+        user_id: &str,
+        key: &str,
+        hash: [u8; 32],
+        orders: &mut BTreeMap<u64, Order>,
+    ) -> Result<Result<GroupView>, sqlx::Error> {
+        let mut held = BTreeMap::new();
+        for event_id in orders.keys() {
+            held.insert(*event_id, self.holds.held(*event_id).await);
+        }
+        let mut tx = self.db.begin().await?;
+        let group_id =
+            sqlx::query("INSERT INTO reservation_groups (user_id, idempotency_key, request_hash) VALUES (?, ?, ?)")
+                .bind(user_id)
+                .bind(key)
+                .bind(&hash[..])
+                .execute(&mut *tx)
+                .await?
+                .last_insert_id();
+        let mut views = Vec::with_capacity(orders.len());
+        for (event_id, order) in orders.iter_mut() {
+            order.group_id = Some(group_id);
+            let one = std::slice::from_ref(order);
+            let outcomes = sell::sell(&mut tx, self.payments.as_ref(), *event_id, one, held[event_id], false).await?;
+            for outcome in outcomes {
+                match outcome {
+                    Ok(view) => views.push(view),
+                    // Dropping the transaction rolls everything back.
+                    Err(refused) => return Ok(Err(refused)),
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(Ok(GroupView::new(group_id, user_id.to_owned(), views)))
+    }
+
+    async fn tell_group(&self, view: &GroupView, orders: &BTreeMap<u64, Order>) {
+        for (event_id, order) in orders {
+            self.events.versions().bump(*event_id).await;
+            if let Some(hold) = &order.hold {
+                let seats: Vec<&str> = order.seats.iter().map(String::as_str).collect();
+                if let Err(error) = self.holds.finish(*event_id, &hold.id, &seats).await {
+                    tracing::debug!(%error, group = view.group_id, "sold seats could not be marked");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Look-up and check-in at the door.
+
+use crate::support::App;
+use serde_json::json;
+use ticketing::accounts::Role;
+
+#[tokio::test]
+async fn look_up_and_check_in() {
+    let app = App::start().await;
+    let (admin, staff, kim) = (app.user(Role::Admin).await, app.user(Role::Staff).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 4, json!({})).await;
+    let other = app.event(&admin, 4, json!({})).await;
+    let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1", "A-2"]});
+    let made = app.post("/api/reservations", Some(&kim), order).await.expect(201);
+    let code4 = made["code4"].as_str().expect("a code");
+    let lookup = |event: u64, code4: &str| format!("/api/staff/lookup?eventId={event}&code4={code4}");
+    app.get(&lookup(event, code4), Some(&kim)).await.problem(403, "staff_only");
+    assert_eq!(app.get(&lookup(event, code4), Some(&staff)).await.expect(200), made);
+    app.get(&lookup(other, code4), Some(&staff)).await.problem(404, "not_found");
+
+    let ticket = made["tickets"][0]["code"].as_str().expect("a code");
+    let signed = app.state.signer.sign(event, Some("A-1"), ticket);
+    let check_in = |ticket: &str, nonce: &str| json!({"eventId": event, "ticket": ticket, "nonce": nonce});
+    app.post("/api/staff/check-in", Some(&kim), check_in(&signed, "1")).await.problem(403, "staff_only");
+    let forged = signed.replace("A-1", "A-3");
+    app.post("/api/staff/check-in", Some(&staff), check_in(&forged, "1")).await.problem(422, "bad_ticket");
+    let done = app.post("/api/staff/check-in", Some(&staff), check_in(&signed, "1")).await.expect(200);
+    assert_eq!((done["admitted"].as_u64(), done["seatIds"][0].as_str()), (Some(1), Some("A-1")));
+    // The same request again, as after a lost answer; then somebody else with a copy.
+    app.post("/api/staff/check-in", Some(&staff), check_in(&signed, "1")).await.expect(200);
+    app.post("/api/staff/check-in", Some(&staff), check_in(&signed, "2")).await.problem(409, "already_used");
+    app.delete(&format!("/api/reservations/{}", made["reservationId"]), Some(&kim)).await.problem(409, "already_used");
+
+    // The rest of the reservation by its short code.
+    let by_code = json!({"eventId": event, "code4": code4});
+    let done = app.post("/api/staff/check-in", Some(&staff), by_code.clone()).await.expect(200);
+    assert_eq!(done["seatIds"], json!(["A-2"]));
+    app.post("/api/staff/check-in", Some(&staff), by_code).await.problem(409, "already_used");
+    app.post("/api/staff/check-in", Some(&staff), json!({"eventId": event})).await.problem(422, "bad_ticket");
+}
+
+#[tokio::test]
+async fn cancelled_tickets_and_their_codes_are_worth_nothing() {
+    let app = App::start().await;
+    let (admin, staff) = (app.user(Role::Admin).await, app.user(Role::Staff).await);
+    let event = app.event(&admin, 4, json!({})).await;
+    let order = json!({"eventId": event, "userId": "kim", "quantity": 1});
+    let made = app.post("/api/reservations", Some(&admin), order).await.expect(201);
+    app.delete(&format!("/api/reservations/{}", made["reservationId"]), Some(&admin)).await.expect(204);
+    let code4 = made["code4"].as_str().expect("a code");
+    let path = format!("/api/staff/lookup?eventId={event}&code4={code4}");
+    app.get(&path, Some(&staff)).await.problem(404, "not_found");
+    let ticket = json!({"eventId": event, "ticket": made["tickets"][0]["code"]});
+    app.post("/api/staff/check-in", Some(&staff), ticket).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn codes_cannot_be_tried_out() {
+    let app = App::start().await;
+    let (admin, staff) = (app.user(Role::Admin).await, app.user(Role::Staff).await);
+    let event = app.event(&admin, 4, json!({})).await;
+    for code in 0..10 {
+        let path = format!("/api/staff/lookup?eventId={event}&code4={code:04}");
+        app.get(&path, Some(&staff)).await.problem(404, "not_found");
+    }
+    let order = json!({"eventId": event, "userId": "kim", "quantity": 1});
+    let made = app.post("/api/reservations", Some(&admin), order).await.expect(201);
+    let path = format!("/api/staff/lookup?eventId={event}&code4={}", made["code4"].as_str().expect("a code"));
+    let refused = app.get(&path, Some(&staff)).await;
+    assert_eq!(refused.headers["retry-after"], "300");
+    refused.problem(429, "too_many_attempts");
+    app.get(&path, Some(&admin)).await.expect(200);
+}
