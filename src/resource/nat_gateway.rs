@@ -66,7 +66,13 @@ impl Kind for NatGateway {
                 .client_token(ec2::client_token(&desired.token, generation))
                 .tag_specifications(ec2::tag_specification(ResourceType::Natgateway, desired))
                 .send()
-                .await?;
+                .await
+                .map_err(Error::from);
+            let answer = match answer {
+                // That gateway had other tags, so it isn't the one whose answer was lost.
+                Err(error) if error.is(&["IdempotentParameterMismatch"]) => continue,
+                result => result?,
+            };
             let id = answer
                 .nat_gateway()
                 .and_then(|gateway| gateway.nat_gateway_id())

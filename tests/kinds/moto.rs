@@ -1,20 +1,26 @@
-//! A moto server of the test's own.
+//! A moto server of the test's own, behind the gateway.
 
 use std::{
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use ticketctl::aws::{Context, Target};
+use ticketctl::{
+    aws::{Context, Target},
+    local::gateway,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Stopped when dropped.
 pub struct Moto {
     process: Child,
-    port: u16,
+    endpoint: String,
+    _gateway: DropGuard,
 }
 
 impl Moto {
-    /// Starts `moto_server` (or what `TICKETCTL_MOTO_SERVER` says) on a free port and waits until it listens.
+    /// Starts `moto_server` (or what `TICKETCTL_MOTO_SERVER` says) on a free port, waits until it listens, and puts the
+    /// gateway in front of it. Call it inside a tokio runtime.
     pub fn start() -> Moto {
         let program = std::env::var("TICKETCTL_MOTO_SERVER").unwrap_or_else(|_| "moto_server".into());
         let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -29,7 +35,8 @@ impl Moto {
             .unwrap_or_else(|error| {
                 panic!("can't start {program}: {error}; install moto[server,all] or name it in TICKETCTL_MOTO_SERVER")
             });
-        let mut moto = Moto { process, port };
+        let (endpoint, gateway) = gateway_to(port);
+        let mut moto = Moto { process, endpoint, _gateway: gateway };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = moto.process.try_wait().expect("a child can be asked for its state");
@@ -42,11 +49,7 @@ impl Moto {
 
     /// The clients of a stack against this server.
     pub async fn context(&self, stack: &str) -> Context {
-        let target = Target {
-            endpoint_url: Some(format!("http://127.0.0.1:{}", self.port)),
-            local_credentials: true,
-            ..Target::default()
-        };
+        let target = Target { endpoint_url: Some(self.endpoint.clone()), local_credentials: true, ..Target::default() };
         Context::load(stack, "ap-northeast-2", &target).await
     }
 }
@@ -56,4 +59,16 @@ impl Drop for Moto {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A gateway in front of the emulator on `port`: its address, and what stops it when dropped.
+fn gateway_to(port: u16) -> (String, DropGuard) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
+    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for tokio");
+    let stop = CancellationToken::new();
+    let options = gateway::Options { upstream: format!("http://127.0.0.1:{port}"), strict: true };
+    tokio::spawn(gateway::serve(listener, options, stop.clone()));
+    (endpoint, stop.drop_guard())
 }

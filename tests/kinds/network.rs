@@ -1,7 +1,7 @@
 //! The VPC and what stands in it.
 
 use crate::{
-    lifecycle::{all, create, delete, lifecycle, only},
+    lifecycle::{all, create, create_again, delete, lifecycle, only},
     moto::Moto,
 };
 use aws_sdk_ec2::types::{IpPermission, IpRange, UserIdGroupPair};
@@ -100,6 +100,36 @@ async fn nat_gateway_and_route_table() {
     lifecycle::<RouteTable>(&cx, "routes-private-a", table(Some(wish), &[&a]), changes).await;
     // The last change took this subnet over from the other table.
     assert_eq!(only::<RouteTable>(&cx, "routes-database").await.spec["subnets"], json!([]));
+}
+
+#[tokio::test]
+async fn a_token_that_leads_to_a_deleted_nat_gateway_is_stepped_over() {
+    let moto = Moto::start();
+    let cx = moto.context("shop-test").await;
+    let vpc = a_vpc(&cx).await;
+    let gateway = InternetGatewaySpec { vpc: vpc.clone(), attached: true };
+    create::<InternetGateway>(&cx, "internet-gateway", gateway).await;
+    let subnet = a_subnet(&cx, &vpc, "a", "10.0.11.0/24").await;
+    let address = Ref::known(create::<Address>(&cx, "address-a", AddressSpec {}).await.id);
+    let spec = || NatGatewaySpec { subnet: subnet.clone(), address: address.clone() };
+
+    let first = create::<NatGateway>(&cx, "nat-a", spec()).await;
+    create_again::<NatGateway>(&cx, "nat-a", spec(), &first).await;
+    delete::<NatGateway>(&cx, "nat-a").await;
+    let second = create::<NatGateway>(&cx, "nat-a", spec()).await;
+    assert_ne!(second.id, first.id);
+    create_again::<NatGateway>(&cx, "nat-a", spec(), &second).await;
+    delete::<NatGateway>(&cx, "nat-a").await;
+
+    // The same wish with other tags: AWS refuses the tokens of both dead gateways for that.
+    let desired = ticketctl::resource::Desired {
+        logical_id: "nat-a".into(),
+        spec: spec(),
+        tags: [("ticketctl:stack".to_owned(), "shop-test".to_owned()), ("ticketctl:id".into(), "nat-a".into())].into(),
+        token: "0123456789abcdef0123456789abcdef-nat-a".into(),
+    };
+    let third = NatGateway::create(&cx, &desired).await.expect("a third gateway");
+    assert_eq!(only::<NatGateway>(&cx, "nat-a").await.id, third.id);
 }
 
 #[tokio::test]
