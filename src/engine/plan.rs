@@ -241,7 +241,11 @@ impl Planner<'_> {
         let found = &self.inventory.resources.get(&target.id)?.found;
         match &target.output {
             None => Some(found.id.clone()),
-            Some(output) => found.outputs.get(output).cloned(),
+            Some(output) => {
+                let owned = &self.inventory.resources[&target.id];
+                let renewed = self.fates[&target.id] == Some(Action::Update) && owned.kind.renews(output);
+                found.outputs.get(output).filter(|_| !renewed).cloned()
+            }
         }
     }
 }

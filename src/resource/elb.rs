@@ -2,11 +2,13 @@
 //! which it keeps as texts under dotted names.
 
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, Tag};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Change, Desired, Ref, TargetGroup};
-use crate::aws::{Context, Error, Result, Tags, tags};
+use crate::{
+    aws::{Context, Error, Result, Tags, tags},
+    stack::name::fit,
+};
 
 /// Most ARNs that one DescribeTags call takes.
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html>
@@ -15,18 +17,12 @@ const TAGS_PER_CALL: usize = 20;
 /// Longest name of a load balancer or target group.
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html>
 const NAME_LENGTH: usize = 32;
-/// What of a name stays when a digest takes the place of its end.
-const KEPT_LENGTH: usize = 24;
+/// What of a name stays in any case when a digest takes the place of its end.
+const KEPT_LENGTH: usize = 22;
 
-/// `<stack>-<suffix>`; where that is too long, its beginning and a digest of the whole.
+/// `<stack>-<suffix>`, shortened if need be.
 pub fn name(stack: &str, suffix: &str) -> String {
-    let full = format!("{stack}-{suffix}");
-    if full.len() <= NAME_LENGTH {
-        return full;
-    }
-    let digest = hex::encode(Sha256::digest(&full));
-    let kept: String = full.chars().take(KEPT_LENGTH).collect();
-    format!("{}-{}", kept.trim_end_matches('-'), &digest[..7])
+    fit(format!("{stack}-{suffix}"), NAME_LENGTH)
 }
 
 /// Whether a name may be that of a part of the stack; its tags tell for certain.
@@ -127,7 +123,7 @@ mod tests {
         assert_eq!(name("ticketing-dev", "alb"), "ticketing-dev-alb");
         let long = "a-rather-long-project-name-production";
         let (web, api) = (name(long, "web-tg-8080"), name(long, "api-tg-8080"));
-        assert!(web.len() <= NAME_LENGTH && web.starts_with("a-rather-long-project-na"), "{web}");
+        assert!(web.len() <= NAME_LENGTH && web.starts_with("a-rather-long-project"), "{web}");
         assert_ne!(web, api);
         for (stack, suffix) in
             [("ticketing-dev", "alb"), (long, "api-tg-8080"), ("a-twenty-three-letters-", "web-tg-8080")]

@@ -186,6 +186,11 @@ pub trait Kind: Send + Sync + 'static {
     /// minor version that automatic upgrades have passed. Called before the two are compared.
     fn follow(_wish: &mut Self::Spec, _found: &Self::Spec) {}
 
+    /// Whether an update gives this output another value: who refers to it changes too, once the update is done.
+    fn renews(_output: &str) -> bool {
+        false
+    }
+
     /// Looks for resources; paginated, and without a call per resource wherever AWS allows.
     fn find(scan: &Scan<'_>, select: &Select<'_>) -> impl Future<Output = Result<Vec<Found<Self::Spec>>>> + Send;
 
@@ -205,6 +210,7 @@ pub trait AnyKind: Send + Sync {
     fn name(&self) -> &'static str;
     fn traits(&self) -> Traits;
     fn effect(&self, path: &str) -> Effect;
+    fn renews(&self, output: &str) -> bool;
     /// Brings a wish into the form in which answers come, ready to be compared with the spec of what was found: sets in
     /// order, numbers alike, and without what AWS may move on by itself.
     fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value>;
@@ -229,6 +235,10 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn effect(&self, path: &str) -> Effect {
         K::effect(path)
+    }
+
+    fn renews(&self, output: &str) -> bool {
+        K::renews(output)
     }
 
     fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value> {

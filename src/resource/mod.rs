@@ -3,6 +3,7 @@
 mod ec2;
 pub mod elasticache;
 mod elb;
+mod iam;
 mod kind;
 pub mod rds;
 mod reference;
@@ -55,6 +56,11 @@ kinds! {
     target_group::TargetGroup,
     listener::Listener,
     listener_rule::ListenerRule,
+    role::Role,
+    instance_profile::InstanceProfile,
+    launch_template::LaunchTemplate,
+    auto_scaling_group::AutoScalingGroup,
+    scaling_policy::ScalingPolicy,
 }
 
 /// The kind with this name.
