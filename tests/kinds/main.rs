@@ -2,5 +2,6 @@
 
 mod lifecycle;
 mod messaging;
+mod monitoring;
 mod moto;
 mod network;

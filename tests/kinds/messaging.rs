@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use ticketctl::resource::{
-    Kind, LogGroup, Parameter, Queue, Ref, Subscription, Topic,
+    Found, Kind, LogGroup, Outputs, Parameter, Queue, Ref, Status, Subscription, Topic,
     log_group::LogGroupSpec,
     parameter::ParameterSpec,
     queue::{QueueSpec, Redrive},
@@ -28,6 +28,18 @@ fn queue() -> QueueSpec {
         policy: policy("sqs:*", "arn:aws:sqs:ap-northeast-2:123456789012:shop-test-queue"),
         redrive: None,
         redrive_sources: None,
+    }
+}
+
+fn pending(topic: &str, address: &str) -> Found<SubscriptionSpec> {
+    let (topic, protocol, endpoint) = (Ref::known(topic), "email".to_owned(), address.to_owned());
+    Found {
+        logical_id: subscription::logical_id(&protocol, &endpoint),
+        id: "PendingConfirmation".into(),
+        spec: SubscriptionSpec { topic, protocol, endpoint, raw: None },
+        outputs: Outputs::new(),
+        tags: None,
+        status: Status::Ready,
     }
 }
 
@@ -80,9 +92,13 @@ async fn subscriptions() {
     let to_queue = |raw| spec("sqs", &queue_arn, Some(raw));
     lifecycle::<Subscription>(&cx, "subscription-queue", to_queue(true), vec![to_queue(false)]).await;
 
+    // An address that nobody has confirmed yet is there, isn't made twice, and can't be deleted.
     let address = "ops@example.com";
     let logical_id = subscription::logical_id("email", address);
-    lifecycle::<Subscription>(&cx, &logical_id, spec("email", address, None), vec![]).await;
+    let first = create::<Subscription>(&cx, &logical_id, spec("email", address, None)).await;
+    create_again::<Subscription>(&cx, &logical_id, spec("email", address, None), &first).await;
+    Subscription::delete(&cx, &pending(&topic_arn, address)).await.expect("leaving it to AWS is no error");
+    only::<Subscription>(&cx, &logical_id).await;
 
     // A topic takes its subscriptions along.
     create::<Subscription>(&cx, "subscription-queue", to_queue(true)).await;

@@ -6,6 +6,7 @@ mod elb;
 mod launch_templates;
 mod rds;
 mod sns;
+mod sqs;
 
 use std::borrow::Cow;
 
@@ -43,6 +44,7 @@ pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Re
         "elasticloadbalancing" => elb::answer(call, reply),
         "rds" => rds::answer(state, call, reply).await,
         "sns" => sns::answer(call, reply),
+        "sqs" => sqs::answer(state, call, reply),
         _ => Ok(reply),
     }
 }

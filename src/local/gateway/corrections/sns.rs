@@ -5,6 +5,16 @@ use crate::local::gateway::reply::{Refusal, Reply};
 use crate::local::gateway::xml::Element;
 
 pub fn answer(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    if call.operation == "Subscribe"
+        && call.form.text("Protocol").starts_with("email")
+        && call.form.text("ReturnSubscriptionArn") != "true"
+    {
+        let mut answer = reply.element()?;
+        if let Some(arn) = answer.find_mut("SubscriptionArn") {
+            arn.text = "pending confirmation".to_owned();
+        }
+        return Ok(reply.with_element(&answer));
+    }
     if !matches!(call.operation.as_str(), "ListSubscriptions" | "ListSubscriptionsByTopic") {
         return Ok(reply);
     }
