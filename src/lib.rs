@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod blueprint;
+pub mod cli;
 pub mod engine;
 pub mod local;
 pub mod resource;

@@ -7,7 +7,10 @@ use super::{
     Action, Report, Summary,
     control::{Condition, Control},
 };
-use crate::aws::{Context, Error, Result};
+use crate::{
+    aws::{Context, Error, Result},
+    blueprint::Blueprint,
+};
 
 /// What a run did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,4 +93,29 @@ pub async fn history(cx: &Context, count: usize) -> Result<Vec<Record>> {
         }
     }
     Ok(records)
+}
+
+fn applied_key(stack: &str) -> String {
+    format!("stacks/{stack}/applied.json")
+}
+
+/// Remembers what was applied, to tell later what has moved since. It is never what a plan compares with.
+pub async fn write_applied(cx: &Context, blueprint: &Blueprint) -> Result<()> {
+    let control = Control::new(cx).await?;
+    let body = serde_json::to_vec(blueprint).expect("a blueprint is plain data");
+    control.put(&applied_key(&cx.stack), body, Condition::None).await?;
+    Ok(())
+}
+
+/// The blueprint of the last apply that went through; none before the first and after a destroy.
+pub async fn applied(cx: &Context) -> Result<Option<Blueprint>> {
+    let object = Control::new(cx).await?.get(&applied_key(&cx.stack)).await?;
+    // What an older version wrote in another shape is as good as nothing.
+    Ok(object.and_then(|object| serde_json::from_slice(&object.body).ok()))
+}
+
+/// Nothing is applied any more.
+pub async fn forget_applied(cx: &Context) -> Result<()> {
+    Control::new(cx).await?.put(&applied_key(&cx.stack), b"null".to_vec(), Condition::None).await?;
+    Ok(())
 }

@@ -1,0 +1,54 @@
+//! `ticketctl lock`: who works on the stack right now.
+
+use clap::Subcommand;
+
+use super::{Failure, Global, Result, project::Project};
+use crate::engine::lock;
+
+#[derive(Debug, Subcommand)]
+pub enum LockCommand {
+    /// Show who holds it.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take it away from a run that is dead.
+    Break {
+        /// Don't warn.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub async fn run(global: &Global, command: LockCommand) -> Result<u8> {
+    let project = Project::open(global).await?;
+    match command {
+        LockCommand::Status { json: true } => {
+            let lease = lock::status(&project.cx).await?.filter(lock::Lease::is_held);
+            anstream::println!("{}", serde_json::to_string_pretty(&lease).expect("a lease is plain data"));
+        }
+        LockCommand::Status { json: false } => match lock::status(&project.cx).await?.filter(lock::Lease::is_held) {
+            Some(lease) => anstream::println!(
+                "Held by {} ({}) since {}; the lease runs out at {} unless it is renewed.",
+                lease.holder,
+                lease.command,
+                lease.taken,
+                lease.expires
+            ),
+            None => anstream::println!("Free."),
+        },
+        LockCommand::Break { yes } => {
+            let held = lock::status(&project.cx).await?.filter(lock::Lease::is_held);
+            if let Some(lease) = held.filter(|_| !yes) {
+                return Err(Failure::new(format!("{} ({}) still renews its lease", lease.holder, lease.command))
+                    .hint("if you are sure that it is dead or must lose the stack: --yes"));
+            }
+            match lock::break_it(&project.cx).await? {
+                Some(lease) => anstream::println!("Taken from {}; it can change nothing more.", lease.holder),
+                None => anstream::println!("It was free."),
+            }
+        }
+    }
+    Ok(0)
+}

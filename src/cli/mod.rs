@@ -1,0 +1,171 @@
+//! The command line: one file per command.
+
+mod apply;
+mod destroy;
+mod drift;
+mod failure;
+mod history;
+mod lock;
+mod output;
+mod plan;
+mod project;
+mod resources;
+mod run;
+mod shell;
+mod signals;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+pub use failure::{Failure, Result};
+
+/// From one YAML file to a working, crash-safe ticketing platform: on AWS or on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "ticketctl", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ticketctl init                                  write a commented stack.yaml
+  ticketctl plan                                  show what apply would do
+  ticketctl apply --local                         make the stack on this machine, without an AWS account
+  ticketctl apply -f stacks/prod.yaml             make or change it on AWS
+  ticketctl destroy                               take it all away again
+
+Exit codes: 0 done; 1 error; 2 changes pending (with --detailed-exitcode); 130 stopped by Ctrl-C; 143 by SIGTERM.";
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The stack file.
+    #[arg(short, long, value_name = "STACK", global = true, env = "TICKETCTL_FILE", default_value = "stack.yaml")]
+    pub file: PathBuf,
+
+    /// Set a value of the stack file, such as services.web.instances.max=40. May be given several times.
+    #[arg(long, value_name = "PATH=VALUE", global = true)]
+    pub set: Vec<String>,
+
+    /// Send all calls to this endpoint, for example LocalStack's. The SDK's own AWS_ENDPOINT_URL counts too.
+    #[arg(long, value_name = "URL", global = true, env = "AWS_ENDPOINT_URL")]
+    pub endpoint_url: Option<String>,
+
+    /// Use the local cloud on this machine; started if it isn't running. Needs no AWS account.
+    #[arg(long, global = true, conflicts_with = "profile")]
+    pub local: bool,
+
+    /// Another region than the stack file's.
+    #[arg(long, global = true)]
+    pub region: Option<String>,
+
+    /// A profile of the AWS configuration.
+    #[arg(long, global = true)]
+    pub profile: Option<String>,
+
+    /// When to use colours.
+    #[arg(long, value_enum, value_name = "WHEN", global = true, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+
+    /// Tell more; twice for every AWS call.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+
+    /// Tell only results and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// How log lines on standard error look.
+    #[arg(long, value_enum, value_name = "FORMAT", global = true, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what apply would do.
+    Plan(plan::Arguments),
+    /// Make the stack as the file says.
+    Apply(apply::Arguments),
+    /// Take away everything that the stack owns.
+    Destroy(destroy::Arguments),
+    /// Show what has moved outside ticketctl since the last apply.
+    Drift(plan::Output),
+    /// Print the stack's outputs, or one of them.
+    Output(output::Arguments),
+    /// List everything that the stack owns.
+    Resources(resources::Arguments),
+    /// The stack's lock.
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
+    /// List the last runs.
+    History(history::Arguments),
+    /// Print a completion script for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page.
+    Man,
+}
+
+/// Runs the command; the answer is the exit code.
+///
+/// # Errors
+/// Whatever went wrong, with its exit code.
+pub async fn run(cli: Cli) -> Result<u8> {
+    let Cli { global, command } = cli;
+    start_logging(&global);
+    global.color.write_global();
+    match command {
+        Command::Plan(arguments) => plan::run(&global, arguments).await,
+        Command::Apply(arguments) => apply::run(&global, arguments).await,
+        Command::Destroy(arguments) => destroy::run(&global, arguments).await,
+        Command::Drift(output) => drift::run(&global, output).await,
+        Command::Output(arguments) => output::run(&global, arguments).await,
+        Command::Resources(arguments) => resources::run(&global, arguments).await,
+        Command::Lock(command) => lock::run(&global, command).await,
+        Command::History(arguments) => history::run(&global, arguments).await,
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man => shell::man(),
+    }
+}
+
+/// Log lines go to standard error. `TICKETCTL_LOG` takes a tracing filter for those who look for something special.
+fn start_logging(global: &Global) {
+    use tracing_subscriber::EnvFilter;
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "ticketctl=warn",
+        (_, 1) => "ticketctl=debug,warn",
+        _ => "ticketctl=trace,aws_smithy_runtime=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("TICKETCTL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start, in a test, keeps the first one's settings.
+    let _ = match global.log_format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+trait WriteGlobal {
+    fn write_global(self);
+}
+
+impl WriteGlobal for ColorChoice {
+    fn write_global(self) {
+        match self {
+            ColorChoice::Auto => anstream::ColorChoice::Auto,
+            ColorChoice::Always => anstream::ColorChoice::Always,
+            ColorChoice::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}

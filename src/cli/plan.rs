@@ -1,0 +1,164 @@
+//! `ticketctl plan`: what apply would do.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use super::{Failure, Global, Result, project::Project};
+use crate::{
+    aws::Context,
+    blueprint::Blueprint,
+    engine::{self, Plan},
+    ui,
+};
+
+/// How the plan is told.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+
+    /// Exit with 2 instead of 0 when there are changes.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Write the plan to a file, for `apply --plan FILE`.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
+
+pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
+    let project = Project::open(global).await?;
+    let (blueprint, inventory) = project.look().await?;
+    let plan = make(&blueprint, &inventory)?;
+    print(global, &plan, &arguments.output)?;
+    if let Some(path) = &arguments.out {
+        SavedPlan::new(&project.cx, blueprint, plan.clone()).await?.write(path)?;
+        if !global.quiet {
+            anstream::eprintln!("The plan is in {0}; `ticketctl apply --plan {0}` carries it out.", path.display());
+        }
+    }
+    Ok(exit_code(&plan, &arguments.output))
+}
+
+/// The plan, with a mistake in the blueprint as an error.
+pub fn make(blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<Plan> {
+    engine::plan(blueprint, inventory).map_err(|cycle| Failure::new(cycle.to_string()))
+}
+
+pub fn print(global: &Global, plan: &Plan, output: &Output) -> Result<()> {
+    let mut out = anstream::stdout().lock();
+    match output.format {
+        Format::Text => write!(out, "{}", ui::text::plan(plan, ui::text::Detail { creations: global.verbose > 0 }))?,
+        Format::Json => {
+            let json = serde_json::to_string_pretty(plan).expect("a plan is plain data");
+            writeln!(out, "{json}")?;
+        }
+        Format::Markdown => write!(out, "{}", ui::markdown::plan(plan))?,
+    }
+    Ok(())
+}
+
+pub fn exit_code(plan: &Plan, output: &Output) -> u8 {
+    if output.detailed_exitcode && !plan.is_empty() { 2 } else { 0 }
+}
+
+/// A plan in a file, with everything that carrying it out needs.
+#[derive(Serialize, Deserialize)]
+pub struct SavedPlan {
+    account: String,
+    region: String,
+    pub blueprint: Blueprint,
+    pub plan: Plan,
+}
+
+impl SavedPlan {
+    async fn new(cx: &Context, blueprint: Blueprint, plan: Plan) -> Result<SavedPlan> {
+        Ok(SavedPlan { account: cx.account().await?.to_owned(), region: cx.region.clone(), blueprint, plan })
+    }
+
+    /// All or nothing, and for the owner's eyes alone: a plan tells much about a platform.
+    fn write(&self, path: &Path) -> Result<()> {
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::new(format!("can't write {}", path.display())).caused_by(error);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+        serde_json::to_writer_pretty(&mut file, self).map_err(|error| failed(&error))?;
+        file.as_file().sync_all().map_err(|error| failed(&error))?;
+        file.persist(path).map_err(|error| failed(&error.error))?;
+        Ok(())
+    }
+
+    /// Reads a plan that `plan --out` has written.
+    pub fn read(path: &Path) -> Result<SavedPlan> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::new(format!("can't read the plan {}", path.display())).caused_by(error)
+        };
+        let text = std::fs::read(path).map_err(|error| failed(&error))?;
+        serde_json::from_slice(&text).map_err(|error| {
+            failed(&error).hint("`ticketctl plan --out FILE` writes plans, of this version of ticketctl")
+        })
+    }
+
+    /// Whether the plan is for where we are connected to.
+    pub async fn check_place(&self, cx: &Context) -> Result<()> {
+        let here = (cx.stack.as_str(), cx.account().await?, cx.region.as_str());
+        let there = (self.plan.stack.as_str(), self.account.as_str(), self.region.as_str());
+        if here == there {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "the plan is for stack {} in account {}, {}, but this is stack {} in account {}, {}",
+            there.0, there.1, there.2, here.0, here.1, here.2
+        )))
+    }
+
+    /// Refuses if AWS has moved since the plan was made, saying what.
+    pub fn check_unmoved(&self, now: &Plan) -> Result<()> {
+        let moved: Vec<String> = moved(&self.plan, now);
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let failure = Failure::new("AWS has moved since the plan was made; nothing was changed");
+        Err(moved.iter().fold(failure, |failure, line| failure.caused_by(line)).hint("make a new plan"))
+    }
+}
+
+/// How the same wish leads to other steps now.
+fn moved(saved: &Plan, now: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in &now.steps {
+        match saved.steps.iter().find(|other| other.id == step.id) {
+            Some(other) if other == step => {}
+            Some(other) if other.action == step.action => lines.push(format!("{} differs in other ways", step.id)),
+            Some(other) => {
+                lines.push(
+                    format!("{} is now to be {:?}d, not {:?}d", step.id, step.action, other.action).to_lowercase(),
+                );
+            }
+            None => lines.push(format!("{} has changed: {}", step.id, step.reasons.join("; "))),
+        }
+    }
+    for step in saved.steps.iter().filter(|step| !now.steps.iter().any(|other| other.id == step.id)) {
+        lines.push(format!("{} needs no change any more", step.id));
+    }
+    lines
+}

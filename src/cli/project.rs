@@ -1,0 +1,67 @@
+//! What most commands begin with: the stack file, the connection to AWS, the blueprint, the look at what is there.
+
+use std::time::Duration;
+
+use super::{Failure, Global, Result};
+use crate::{
+    aws::{Context, Error, Target},
+    blueprint::{self, Blueprint},
+    engine::Inventory,
+    stack::{self, Stack},
+};
+
+/// A stack file and where it lives.
+pub struct Project {
+    pub stack: Stack,
+    pub cx: Context,
+}
+
+impl Project {
+    /// Reads and checks the stack file and connects.
+    pub async fn open(global: &Global) -> Result<Project> {
+        let loaded = stack::load(&global.file, &global.set)
+            .map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
+        if !loaded.warnings.is_empty() && !global.quiet {
+            anstream::eprintln!("{}", loaded.warnings.render(true));
+        }
+        let stack = loaded.stack;
+        let target = Target {
+            region: global.region.clone(),
+            profile: global.profile.clone(),
+            endpoint_url: global.endpoint_url.clone(),
+            local_credentials: false,
+        };
+        let cx = Context::load(stack.name(), &stack.region, &target).await;
+        Ok(Project { stack, cx })
+    }
+
+    /// The blueprint and the inventory, asked for at the same time.
+    pub async fn look(&self) -> Result<(Blueprint, Inventory)> {
+        let (facts, inventory) = tokio::join!(blueprint::facts(&self.cx, &self.stack), Inventory::take(&self.cx));
+        let blueprint = blueprint::compile(&self.stack, &facts?);
+        Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))
+    }
+
+    /// Like [`Project::look`], but after a run that died: AWS's lists lag behind what it did, so it looks until two
+    /// inventories in a row agree.
+    pub async fn look_twice(&self) -> Result<(Blueprint, Inventory)> {
+        let (blueprint, mut before) = self.look().await?;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = Inventory::take(&self.cx).await.map_err(|errors| unreadable(&errors))?;
+            if now.agrees(&before) {
+                return Ok((blueprint, now));
+            }
+            before = now;
+        }
+        Err(Failure::new("the run before this one ended uncleanly, and what AWS lists hasn't come to rest since")
+            .hint("run the command again in a minute"))
+    }
+}
+
+/// The failure of a look at AWS.
+pub fn unreadable(errors: &[Error]) -> Failure {
+    let Some((first, others)) = errors.split_first() else { return Failure::new("what AWS has can't be listed") };
+    let failure = Failure::from(first.clone());
+    others.iter().take(4).fold(failure, |failure, error| failure.caused_by(error))
+}

@@ -1,0 +1,122 @@
+//! What apply and destroy share: the lock, the question, the run, the record.
+
+use jiff::Timestamp;
+use std::{
+    io::{IsTerminal, Write},
+    sync::Arc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, Global, Result, signals::Signals};
+use crate::{
+    aws::Context,
+    blueprint::Blueprint,
+    engine::{
+        self, Inventory, Observer, Options, Plan, Report,
+        lock::Lock,
+        record::{self, Record},
+    },
+    ui,
+};
+
+/// A run under the stack's lock.
+pub struct Run<'a> {
+    pub cx: &'a Context,
+    pub lock: Lock,
+    command: &'a str,
+    name: String,
+    began: Timestamp,
+    stop: CancellationToken,
+    signals: Signals,
+    observer: Arc<dyn Observer>,
+}
+
+impl<'a> Run<'a> {
+    /// Takes the lock; from here on, signals stop the run in order.
+    pub async fn begin(cx: &'a Context, global: &Global, command: &'a str, json: bool) -> Result<Run<'a>> {
+        let began = Timestamp::now();
+        let name = record::run_name(began);
+        let stop = CancellationToken::new();
+        let observer: Arc<dyn Observer> = Arc::from(ui::progress::observer(json, global.quiet));
+        let signals = Signals::listen(stop.clone(), observer.clone())?;
+        let lock = Lock::take(cx, &name, command, stop.clone()).await?;
+        Ok(Run { cx, lock, command, name, began, stop, signals, observer })
+    }
+
+    /// Asks for a yes on the terminal, unless it was given beforehand.
+    ///
+    /// # Errors
+    /// No terminal to ask on.
+    pub async fn confirm(&self, question: &str, yes: bool) -> Result<bool> {
+        if yes {
+            return Ok(true);
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::new("there is no terminal to ask on").hint("--yes answers beforehand"));
+        }
+        anstream::eprint!("{question} Only \"yes\" is taken as a yes: ");
+        std::io::stderr().flush()?;
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map(|_| line)
+        });
+        tokio::select! {
+            answer = answer => {
+                let answer = answer.map_err(|error| Failure::new(error.to_string()))??;
+                Ok(answer.trim() == "yes")
+            }
+            () = self.stop.cancelled() => {
+                anstream::eprintln!();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Carries out the plan and writes its record.
+    pub async fn carry_out(
+        &self,
+        plan: &Plan,
+        blueprint: &Blueprint,
+        inventory: &Inventory,
+        parallelism: usize,
+    ) -> Result<Report> {
+        let fence = self.lock.fence();
+        let options = Options { parallelism, stop: self.stop.clone(), permit: Arc::new(move || fence.check()) };
+        let report = engine::run(self.cx, plan, blueprint, inventory, &*self.observer, &options)
+            .await
+            .map_err(|cycle| Failure::new(cycle.to_string()))?;
+        Record::new(&self.name, self.command, self.began, plan.summary, &report).write(self.cx).await?;
+        Ok(report)
+    }
+
+    /// Gives the lock back, whatever came before, and passes that on.
+    pub async fn end(self, result: Result<u8>) -> Result<u8> {
+        let code = self.signals.exit_code();
+        let released = self.lock.release().await;
+        match (result, code) {
+            (Ok(_), Some(code)) => Ok(code),
+            (Err(failure), Some(code)) => Err(failure.code(code)),
+            (result, None) => {
+                let result = result?;
+                released?;
+                Ok(result)
+            }
+        }
+    }
+}
+
+/// What remained undone, as a failure; or the exit code of success.
+pub fn verdict(report: &Report, verb: &str) -> Result<u8> {
+    if report.is_complete() {
+        return Ok(0);
+    }
+    let (failed, skipped) = (report.failed.len(), report.skipped.len());
+    if report.failed.is_empty() && report.stopped {
+        return Err(Failure::new(format!("stopped; {skipped} operations were not begun or not waited for"))
+            .hint(format!("`ticketctl {verb}` goes on from here")));
+    }
+    let failure = Failure::new(format!("{failed} operations failed, {skipped} were skipped"));
+    let failure =
+        report.failed.iter().fold(failure, |failure, one| failure.caused_by(format!("{}: {}", one.id, one.error)));
+    Err(failure.hint(format!("what was done stays; `ticketctl {verb}` goes on from here")))
+}
