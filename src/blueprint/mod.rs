@@ -4,6 +4,7 @@
 
 mod cache;
 mod data;
+mod facts;
 mod network;
 mod secrets;
 mod security;
@@ -23,6 +24,8 @@ use crate::{
 ///
 /// # Panics
 /// If the stack wasn't validated (see [`crate::stack`]): its network must have room for its subnets.
+pub use facts::facts;
+
 pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
     let mut blueprint = Blueprint::new(&stack.name(), base_tags(stack));
     let mut network = network::add(&mut blueprint, stack, facts);

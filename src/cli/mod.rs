@@ -1,21 +1,25 @@
 //! The command line: one file per command.
 
 mod apply;
+pub mod config;
 mod destroy;
 mod drift;
 mod failure;
 mod history;
+pub mod init;
 mod lock;
 mod output;
 mod plan;
 mod project;
 mod resources;
 mod run;
+pub mod schema;
 mod shell;
 mod signals;
+pub mod validate;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 pub use failure::{Failure, Result};
 
@@ -109,10 +113,37 @@ pub enum Command {
     Lock(lock::LockCommand),
     /// List the last runs.
     History(history::Arguments),
+    /// Check the stack file.
+    Validate {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of stack files, for editors.
+    Schema,
+    /// Write a commented stack file to start from.
+    Init {
+        /// Overwrite an existing file.
+        #[arg(long)]
+        force: bool,
+    },
+    /// The stack as ticketctl understands it.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
     /// Print the manual page.
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective stack, and where each value comes from.
+    Show {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the command; the answer is the exit code.
@@ -132,9 +163,32 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Resources(arguments) => resources::run(&global, arguments).await,
         Command::Lock(command) => lock::run(&global, command).await,
         Command::History(arguments) => history::run(&global, arguments).await,
+        Command::Validate { json } => validate_command(&global, json),
+        Command::Schema => print(schema::run()),
+        Command::Init { force } => {
+            print(init::run(&global.file, force).map_err(|error| Failure::new(error.to_string()))?)
+        }
+        Command::Config(ConfigCommand::Show { json }) => {
+            let show = if json { config::show_json } else { config::show };
+            print(show(&global.file, &global.set).map_err(|findings| Failure::rendered(findings.render(true)))?)
+        }
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::man(),
     }
+}
+
+fn print(text: impl std::fmt::Display) -> Result<u8> {
+    write!(anstream::stdout(), "{text}")?;
+    Ok(0)
+}
+
+fn validate_command(global: &Global, json: bool) -> Result<u8> {
+    if json {
+        let (valid, findings) = validate::run_json(&global.file, &global.set);
+        writeln!(anstream::stdout(), "{findings:#}")?;
+        return Ok(u8::from(!valid));
+    }
+    print(validate::run(&global.file, &global.set, true).map_err(|findings| Failure::rendered(findings.render(true)))?)
 }
 
 /// Log lines go to standard error. `TICKETCTL_LOG` takes a tracing filter for those who look for something special.
