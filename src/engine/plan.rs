@@ -26,6 +26,9 @@ pub enum Action {
     Wait,
 }
 
+/// Why everything goes when a stack is destroyed.
+pub const DESTROYED: &str = "the stack is destroyed";
+
 /// One resource that isn't as wanted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -150,7 +153,7 @@ pub fn plan_destroy(stack: &str, inventory: &Inventory) -> Plan {
         } else {
             extra_id(owned)
         };
-        deletion(id, owned, "the stack is destroyed".into())
+        deletion(id, owned, DESTROYED.into())
     });
     Plan::new(stack, steps.collect(), Vec::new(), 0, Vec::new())
 }

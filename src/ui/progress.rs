@@ -64,12 +64,13 @@ fn line(event: &Event) -> Option<String> {
     let line = match event {
         Event::Begin { operations, .. } => format!("{operations} operations"),
         Event::End { id, action, outcome, seconds, aws_id, reason, .. } => {
-            let aws_id = aws_id.as_deref().filter(|_| *action != Action::Delete).unwrap_or_default();
+            let aws_id = aws_id.as_deref().filter(|_| *action != Action::Delete);
+            let aws_id = aws_id.map(|id| format!("{id} ")).unwrap_or_default();
             match outcome {
                 Outcome::Done => {
                     let (sign, style) = sign(*action);
                     format!(
-                        "{} {id} {} {aws_id} {}",
+                        "{} {id} {} {aws_id}{}",
                         sign.style(style),
                         past(*action),
                         format!("{seconds:.1}s").dimmed()

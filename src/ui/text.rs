@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::value;
 use crate::{
-    engine::{Action, Attribute, Plan, Step, Summary},
+    engine::{Action, Attribute, DESTROYED, Plan, Step, Summary},
     resource::Effect,
 };
 
@@ -42,8 +42,9 @@ fn write_step(out: &mut String, step: &Step, id_width: usize, detail: Detail) {
     let aws_id = step.aws_id.as_deref().unwrap_or_default();
     let line = format!("{} {}  {} {}", sign.style(style), id.bold(), title(&step.kind), aws_id.dimmed());
     let _ = writeln!(out, "{}", line.trim_end());
-    if step.action == Action::Replace || step.action == Action::Delete {
-        for reason in &step.reasons {
+    // That a stack is destroyed needs no repeating for each resource.
+    if matches!(step.action, Action::Replace | Action::Delete) {
+        for reason in step.reasons.iter().filter(|reason| *reason != DESTROYED) {
             let _ = writeln!(out, "      {}", reason.style(style));
         }
     }
