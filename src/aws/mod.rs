@@ -4,6 +4,6 @@ mod client;
 mod error;
 pub mod tags;
 
-pub use client::{Context, Target};
+pub use client::{Context, Target, partition};
 pub use error::{Class, Error, Result};
 pub use tags::Tags;

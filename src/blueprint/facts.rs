@@ -1,8 +1,22 @@
-pub async fn facts(cx: &crate::aws::Context, _stack: &crate::stack::Stack) -> crate::aws::Result<super::Facts> {
-    Ok(super::Facts {
+//! Asks AWS for what a blueprint needs.
+
+use std::collections::BTreeMap;
+
+use super::Facts;
+use crate::{
+    aws::{Context, Result, partition},
+    stack::Stack,
+};
+
+/// The facts for compiling `stack`.
+///
+/// # Errors
+/// Calls that failed.
+pub async fn facts(cx: &Context, _stack: &Stack) -> Result<Facts> {
+    Ok(Facts {
         account: cx.account().await?.to_owned(),
-        partition: "aws".into(),
+        partition: partition(&cx.region).into(),
         region: cx.region.clone(),
-        images: Default::default(),
+        images: BTreeMap::new(),
     })
 }
