@@ -1,0 +1,32 @@
+# The two commands: `make demo` and `make test`. Everything else is for those who work on ticketctl.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := target/debug/ticketctl
+# Tests find the emulator's virtual environment here.
+export TICKETCTL_MOTO_VENV ?= $(CURDIR)/target/moto
+
+.PHONY: help demo test bench lint build
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: build ## make the whole stack on the local cloud and say what it made
+	@scripts/demo
+
+test: ## all tests; installs what they need
+	@scripts/setup test
+	cargo test --workspace --no-fail-fast
+
+bench: ## plan and apply against the emulator: calls, time, memory
+	@scripts/setup test
+	cargo build --quiet
+	@scripts/bench
+
+lint: ## format, lints, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@scripts/check-dependencies
+
+build:
+	@scripts/setup demo
+	cargo build
