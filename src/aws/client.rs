@@ -4,7 +4,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
-use super::{Error, Result};
+use super::{Emulator, Error, Result};
 
 /// Where to send calls and as whom: what the command line says over the SDK's default chain.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Context {
     pub region: String,
     /// The emulator's address, or none for AWS itself.
     pub endpoint_url: Option<String>,
+    /// What answers there; none for AWS itself.
+    pub emulator: Option<Emulator>,
     pub ec2: aws_sdk_ec2::Client,
     pub autoscaling: aws_sdk_autoscaling::Client,
     pub elb: aws_sdk_elasticloadbalancingv2::Client,
@@ -71,7 +73,11 @@ impl Context {
                 "ticketctl-local",
             ));
         }
-        Context::new(stack.into(), &loader.load().await)
+        let mut cx = Context::new(stack.into(), &loader.load().await);
+        if let Some(url) = &cx.endpoint_url {
+            cx.emulator = Some(Emulator::identify(url).await);
+        }
+        cx
     }
 
     fn new(stack: String, config: &SdkConfig) -> Context {
@@ -82,6 +88,7 @@ impl Context {
             stack,
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             endpoint_url,
+            emulator: None,
             ec2: aws_sdk_ec2::Client::new(config),
             autoscaling: aws_sdk_autoscaling::Client::new(config),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
@@ -106,15 +113,16 @@ impl Context {
     pub fn without_retries(&self) -> Context {
         let retry = RetryConfig::adaptive().with_max_attempts(1);
         let config = self.config.to_builder().retry_config(retry).build();
-        Context { account: self.account.clone(), ..Context::new(self.stack.clone(), &config) }
+        Context {
+            account: self.account.clone(),
+            emulator: self.emulator.clone(),
+            ..Context::new(self.stack.clone(), &config)
+        }
     }
 
-    /// Whether an error means that the endpoint, an emulator, doesn't have the service at all. Never on AWS.
-    pub fn lacks(&self, error: &Error) -> bool {
-        self.endpoint_url.is_some()
-            && (error.status == Some(501)
-                || error.message.contains("not yet been emulated")
-                || error.message.contains("not yet implemented"))
+    /// Why the endpoint can't hold a kind, if it is an emulator with a known gap there. Never on AWS.
+    pub fn gap(&self, kind: &str) -> Option<String> {
+        self.emulator.as_ref()?.gap(kind)
     }
 
     /// The account's twelve digits; asked once.

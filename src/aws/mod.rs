@@ -1,9 +1,11 @@
 //! Talking to AWS: clients that share one configuration, errors that name the call and are classified, tags.
 
 mod client;
+mod endpoint;
 mod error;
 pub mod tags;
 
 pub use client::{Context, Target, partition};
+pub use endpoint::Emulator;
 pub use error::{Class, Error, Result};
 pub use tags::Tags;

@@ -3,6 +3,7 @@
 mod apply;
 pub mod config;
 mod destroy;
+mod doctor;
 mod drift;
 mod failure;
 mod history;
@@ -104,6 +105,8 @@ pub enum Command {
     Destroy(destroy::Arguments),
     /// Show what has moved outside ticketctl since the last apply.
     Drift(plan::Output),
+    /// Ask the endpoint what it is, and what of this stack it can hold.
+    Doctor(doctor::Arguments),
     /// Print the stack's outputs, or one of them.
     Output(output::Arguments),
     /// List everything that the stack owns.
@@ -159,6 +162,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Apply(arguments) => apply::run(&global, arguments).await,
         Command::Destroy(arguments) => destroy::run(&global, arguments).await,
         Command::Drift(output) => drift::run(&global, output).await,
+        Command::Doctor(arguments) => doctor::run(&global, arguments).await,
         Command::Output(arguments) => output::run(&global, arguments).await,
         Command::Resources(arguments) => resources::run(&global, arguments).await,
         Command::Lock(command) => lock::run(&global, command).await,

@@ -21,11 +21,11 @@ impl std::fmt::Debug for Owned {
     }
 }
 
-/// A kind that the endpoint can't list.
+/// A kind that the endpoint, an emulator, is known not to hold.
 #[derive(Clone, Debug)]
 pub struct Gap {
     pub kind: &'static str,
-    pub error: Error,
+    pub reason: String,
 }
 
 /// Everything that the stack owns, by logical id.
@@ -46,10 +46,16 @@ impl Inventory {
     pub async fn take(cx: &Context) -> Result<Inventory, Vec<Error>> {
         let mut inventory = Inventory::default();
         let (mut errors, mut all) = (Vec::new(), Vec::new());
-        for (kind, listing) in Scan::new(cx).everything(crate::resource::all()).await {
+        let mut kinds = Vec::new();
+        for kind in crate::resource::all() {
+            match cx.gap(kind.name()) {
+                Some(reason) => inventory.gaps.push(Gap { kind: kind.name(), reason }),
+                None => kinds.push(*kind),
+            }
+        }
+        for (kind, listing) in Scan::new(cx).everything(&kinds).await {
             match listing {
                 Ok(listing) => all.extend(listing.into_iter().map(|found| Owned { kind, found })),
-                Err(error) if cx.lacks(&error) => inventory.gaps.push(Gap { kind: kind.name(), error }),
                 Err(error) => errors.push(error),
             }
         }

@@ -200,7 +200,7 @@ impl Planner<'_> {
         let gap = self.inventory.gaps.iter().find(|gap| gap.kind == node.kind);
         let missing = node.dependencies().into_keys().find(|needed| self.omitted.contains_key(needed));
         let reason = match (gap, missing) {
-            (Some(gap), _) => format!("the endpoint doesn't have it ({})", gap.error),
+            (Some(gap), _) => gap.reason.clone(),
             (None, Some(needed)) => format!("needs {needed}"),
             (None, None) => return None,
         };

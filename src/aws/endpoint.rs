@@ -1,0 +1,139 @@
+//! What answers at the endpoint: AWS, or an emulator with gaps that are known.
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Uri, body::Bytes};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde::Deserialize;
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// An emulator that says what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Emulator {
+    /// ticketctl's gateway with an emulator behind it.
+    Gateway {
+        upstream: String,
+    },
+    Moto,
+    LocalStack {
+        version: String,
+        /// The services that it has, by its own names.
+        services: Vec<String>,
+    },
+    /// Something else: nothing is known about its gaps.
+    Unknown,
+}
+
+impl fmt::Display for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Emulator::Gateway { upstream } => write!(f, "ticketctl's gateway in front of {upstream}"),
+            Emulator::Moto => f.write_str("moto without ticketctl's gateway"),
+            Emulator::LocalStack { version, .. } => write!(f, "LocalStack {version}"),
+            Emulator::Unknown => f.write_str("an unknown endpoint"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct GatewayHealth {
+    upstream: String,
+}
+
+#[derive(Deserialize)]
+struct LocalStackHealth {
+    version: String,
+    services: BTreeMap<String, String>,
+}
+
+impl Emulator {
+    /// Asks the endpoint what it is.
+    pub async fn identify(endpoint_url: &str) -> Emulator {
+        let (gateway, localstack, moto) = tokio::join!(
+            get(endpoint_url, "/_ticketctl/health"),
+            get(endpoint_url, "/_localstack/health"),
+            get(endpoint_url, "/moto-api/data.json"),
+        );
+        if let Some(GatewayHealth { upstream }) = gateway.and_then(|body| serde_json::from_slice(&body).ok()) {
+            return Emulator::Gateway { upstream };
+        }
+        if let Some(health) = localstack.and_then(|body| serde_json::from_slice::<LocalStackHealth>(&body).ok()) {
+            let has = |state: &String| state != "disabled";
+            let services = health.services.into_iter().filter(|(_, state)| has(state)).map(|(name, _)| name);
+            return Emulator::LocalStack { version: health.version, services: services.collect() };
+        }
+        match moto {
+            Some(_) => Emulator::Moto,
+            None => Emulator::Unknown,
+        }
+    }
+
+    /// Why it can't hold resources of a kind, if that is known.
+    pub fn gap(&self, kind: &str) -> Option<String> {
+        match self {
+            Emulator::LocalStack { version, services } => {
+                let service = service(kind);
+                if !services.iter().any(|name| name == service) {
+                    return Some(format!("LocalStack {version} has no {service} here"));
+                }
+                // Measured with 4.14: the answer to DescribeAlarms is 500 as soon as an alarm has all its attributes.
+                (kind == "alarm").then(|| format!("LocalStack {version} can't describe alarms over CBOR"))
+            }
+            Emulator::Moto => matches!(kind, "alarm" | "dashboard" | "cache_parameter_group")
+                .then(|| "moto alone doesn't have it; put `ticketctl local gateway` in front".to_owned()),
+            Emulator::Gateway { .. } | Emulator::Unknown => None,
+        }
+    }
+}
+
+/// The service of a kind, as LocalStack names it.
+fn service(kind: &str) -> &'static str {
+    match kind {
+        "load_balancer" | "target_group" | "listener" | "listener_rule" => "elbv2",
+        "auto_scaling_group" | "scaling_policy" => "autoscaling",
+        "role" | "instance_profile" => "iam",
+        "queue" => "sqs",
+        "topic" | "subscription" => "sns",
+        "bucket" => "s3",
+        "secret" => "secretsmanager",
+        "parameter" => "ssm",
+        "log_group" => "logs",
+        "alarm" | "dashboard" => "cloudwatch",
+        kind if kind.starts_with("db_") => "rds",
+        kind if kind.starts_with("cache_") || kind == "replication_group" => "elasticache",
+        _ => "ec2",
+    }
+}
+
+/// The body of a quick, successful answer.
+async fn get(endpoint_url: &str, path: &str) -> Option<Bytes> {
+    let uri: Uri = format!("{}{path}", endpoint_url.trim_end_matches('/')).parse().ok()?;
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = tokio::time::timeout(Duration::from_secs(3), client.get(uri)).await.ok()?.ok()?;
+    if !answer.status().is_success() {
+        return None;
+    }
+    Some(Limited::new(answer.into_body(), 1 << 20).collect().await.ok()?.to_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_service_that_localstack_knows() {
+        let known = ["ec2", "elbv2", "autoscaling", "iam", "rds", "elasticache", "s3", "sqs", "sns", "secretsmanager"];
+        let known = [&known[..], &["ssm", "logs", "cloudwatch"]].concat();
+        for kind in crate::resource::all() {
+            assert!(known.contains(&service(kind.name())), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn localstack_lacks_what_its_health_doesnt_list() {
+        let services = ["ec2", "iam", "cloudwatch"].map(str::to_owned).to_vec();
+        let emulator = Emulator::LocalStack { version: "4.14.0".into(), services };
+        assert_eq!(emulator.gap("db_cluster").as_deref(), Some("LocalStack 4.14.0 has no rds here"));
+        assert_eq!(emulator.gap("vpc"), None);
+        assert!(emulator.gap("alarm").is_some());
+    }
+}
