@@ -14,6 +14,7 @@ pub mod http;
 pub mod kv;
 pub mod local;
 pub mod outbox;
+pub mod queue;
 pub mod random;
 pub mod sales;
 pub mod staff;

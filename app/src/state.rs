@@ -6,11 +6,14 @@ use crate::db;
 use crate::events::cache::EventCache;
 use crate::health::Health;
 use crate::kv::Kv;
+use crate::queue::{Queue, QueueView};
 use crate::sales::Sales;
 use crate::sales::tickets::TicketSigner;
 use crate::staff::Attempts;
+use moka::future::Cache;
 use sqlx::MySqlPool;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Shared by all handlers; cheap to clone.
@@ -25,6 +28,10 @@ pub struct Inner {
     pub kv: Kv,
     /// Signs and checks tokens
     pub tokens: Tokens,
+    /// The waiting queues
+    pub queue: Queue,
+    /// How long the queues are, for a second
+    pub queue_views: Cache<u64, QueueView>,
     /// Signs tickets
     pub signer: TicketSigner,
     /// Events as most readers see them
@@ -61,6 +68,8 @@ impl AppState {
         let events = EventCache::new(db.clone(), kv.clone());
         let tokens = Tokens::new(&args.secret.jwt_secret);
         Ok(Self(Arc::new(Inner {
+            queue: Queue::new(db.clone(), kv.clone()),
+            queue_views: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(1)).build(),
             signer: TicketSigner::new(tokens.ticket_seed()),
             sales: Sales::new(db.clone(), kv.clone(), events.clone(), &args.limits),
             tokens,
@@ -76,15 +85,17 @@ impl AppState {
         })))
     }
 
-    /// Starts what runs besides the requests.
+    /// Starts what runs besides the requests, until `shutdown`.
     pub fn spawn_background(&self) {
+        self.spawn(|state| async move { state.kv.clone().watch().await });
+        self.spawn(|state| async move { state.health.watch(&state.db).await });
+        if self.role.includes(Role::Queue) {
+            self.spawn(|state| async move { state.queue.run().await });
+        }
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(Self) -> F) {
         let shutdown = self.shutdown.clone();
-        let state = self.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                _ = async { tokio::join!(state.kv.clone().watch(), state.health.watch(&state.db)) } => {}
-            }
-        });
+        tokio::spawn(shutdown.run_until_cancelled_owned(task(self.clone())));
     }
 }

@@ -9,7 +9,7 @@ pub use server::serve;
 use crate::config::Role;
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{accounts, events, health, sales, staff, wallet};
+use crate::{accounts, events, health, queue, sales, staff, wallet};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -45,6 +45,9 @@ fn api(role: Role) -> OpenApiRouter<AppState> {
     if role.includes(Role::Api) {
         router =
             router.merge(accounts::routes()).merge(events::routes()).merge(sales::routes()).merge(wallet::routes());
+    }
+    if role.includes(Role::Queue) {
+        router = router.merge(queue::routes());
     }
     if role.includes(Role::Staff) {
         router = router.merge(staff::routes());

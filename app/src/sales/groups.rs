@@ -7,6 +7,7 @@ use crate::accounts::tokens::Caller;
 use crate::db;
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::{Json, Path};
+use crate::queue;
 use crate::random;
 use crate::state::AppState;
 use axum::extract::State;
@@ -94,6 +95,13 @@ async fn reserve_group(
     caller.require_self(&body.user_id)?;
     let hash = request_hash(&body)?;
     let key = idempotency_key(&headers)?.unwrap_or_else(|| format!("s:{}", random::code(26)));
+    if let Some(view) = state.sales.known_group(&body.user_id, &key, hash).await? {
+        return Ok((StatusCode::CREATED, axum::Json(view)));
+    }
+    for item in &body.items {
+        let event = state.events.existing(item.event_id).await?;
+        queue::check(&state, &headers, &caller, &event).await?;
+    }
     let method = payment(&caller, body.payment_method)?;
     // By event, in ascending order: the order in which everybody locks.
     let mut orders = BTreeMap::new();
@@ -192,9 +200,6 @@ impl Sales {
         hash: [u8; 32],
         mut orders: BTreeMap<u64, Order>,
     ) -> Result<GroupView> {
-        if let Some(view) = self.known_group(user_id, key, hash).await? {
-            return Ok(view);
-        }
         let mut held = Vec::new();
         let mut outcome = Ok(());
         for (event_id, order) in orders.iter_mut().filter(|(_, order)| !order.seats.is_empty()) {

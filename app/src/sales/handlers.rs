@@ -5,6 +5,7 @@ use crate::accounts::Role;
 use crate::accounts::tokens::{Caller, Purpose, TokenError};
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::{Json, Path, Query};
+use crate::queue;
 use crate::random;
 use crate::sales::holds::Hold;
 use crate::state::AppState;
@@ -116,12 +117,12 @@ pub(super) fn request_hash(parts: &impl Serialize) -> Result<[u8; 32]> {
 ///
 /// With an `Idempotency-Key` header a repeated request gives the same reservation instead of a second one.
 #[utoipa::path(post, path = "/api/reservations", tag = "reservations", request_body = NewReservation,
-    params(("Idempotency-Key" = Option<String>, Header)), security(("bearer" = [])), responses(
+    params(("Idempotency-Key" = Option<String>, Header), ("X-Queue-Pass" = Option<String>, Header)), security(("bearer" = [])), responses(
     (status = 201, description = "reserved", body = ReservationView),
     (status = 400, description = "`bad_idempotency_key`, `invalid_body`", body = Problem),
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 402, description = "`insufficient_balance`", body = Problem),
-    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 403, description = "`not_yours`, `pass_needed`", body = Problem),
     (status = 404, description = "no such event", body = Problem),
     (status = 409, description = "`sold_out`: too few are left; `seat_taken`, `user_limit`, `sale_not_open`, \
         `event_over`, `event_cancelled`", body = Problem),
@@ -137,10 +138,19 @@ async fn reserve(
     caller.require_self(&body.user_id)?;
     let quantity = quantity(body.quantity, &body.seat_ids)?;
     let key = idempotency_key(&headers)?;
+    let hash = request_hash(&body)?;
+    // Before anything that the first request may have used up.
+    if let Some(key) = &key
+        && let Some(view) = made_before(&state, &body.user_id, key, hash).await?
+    {
+        return Ok((StatusCode::CREATED, axum::Json(view)));
+    }
+    let event = state.events.existing(body.event_id).await?;
+    queue::check(&state, &headers, &caller, &event).await?;
     let mut order = Order {
         client_key: key.is_some(),
         idempotency_key: key.unwrap_or_else(|| format!("s:{}", random::code(26))),
-        request_hash: request_hash(&body)?,
+        request_hash: hash,
         user_id: body.user_id,
         quantity,
         seats: body.seat_ids,
@@ -150,12 +160,6 @@ async fn reserve(
         group_id: None,
     };
     let mut taken = None;
-    if order.client_key
-        && !order.seats.is_empty()
-        && let Some(view) = made_before(&state, &order.user_id, &order.idempotency_key, order.request_hash).await?
-    {
-        return Ok((StatusCode::CREATED, axum::Json(view)));
-    }
     if !order.seats.is_empty() {
         // Held for the moment of the sale, so that nobody's hold is overridden.
         let hold = state.sales.holds.take(body.event_id, &order.user_id, quantity, order.seats.clone(), 0).await?;
@@ -166,7 +170,9 @@ async fn reserve(
     if let (Some(hold), Err(_)) = (&taken, &outcome) {
         state.sales.holds.release_or_expire(hold).await;
     }
-    Ok((StatusCode::CREATED, axum::Json(outcome?)))
+    let view = outcome?;
+    state.queue.completed(&event, &caller.user_id).await;
+    Ok((StatusCode::CREATED, axum::Json(view)))
 }
 
 pub(super) fn payment(caller: &Caller, method: Option<PaymentMethod>) -> Result<Option<PaymentMethod>> {
@@ -190,7 +196,7 @@ pub(super) fn hold_of(state: &AppState, caller: &Caller, token: &str) -> Result<
 ///
 /// Repeating it gives the same reservation.
 #[utoipa::path(post, path = "/api/reservations/confirm", tag = "reservations", request_body = Confirmation,
-    security(("bearer" = [])), responses(
+    params(("X-Queue-Pass" = Option<String>, Header)), security(("bearer" = [])), responses(
     (status = 201, description = "reserved", body = ReservationView),
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 402, description = "`insufficient_balance`: the hold stays", body = Problem),
@@ -201,6 +207,7 @@ pub(super) fn hold_of(state: &AppState, caller: &Caller, token: &str) -> Result<
 async fn confirm(
     State(state): State<AppState>,
     caller: Caller,
+    headers: HeaderMap,
     Json(body): Json<Confirmation>,
 ) -> Result<(StatusCode, axum::Json<ReservationView>)> {
     let mut hold = hold_of(&state, &caller, &body.hold_token)?;
@@ -210,6 +217,7 @@ async fn confirm(
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
     let event = state.events.existing(hold.event).await?;
+    queue::check(&state, &headers, &caller, &event).await?;
     state.sales.holds.claim(&mut hold, event.available_seats).await?;
     let order = Order {
         client_key: true,
@@ -229,7 +237,9 @@ async fn confirm(
     {
         tracing::debug!(%error, "seat marks could not be mended");
     }
-    Ok((StatusCode::CREATED, axum::Json(outcome?)))
+    let view = outcome?;
+    state.queue.completed(&event, &caller.user_id).await;
+    Ok((StatusCode::CREATED, axum::Json(view)))
 }
 
 /// The reservation that was made under this key before.

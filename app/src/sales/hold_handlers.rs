@@ -7,7 +7,7 @@ use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::{Json, Path};
 use crate::state::AppState;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use time::OffsetDateTime;
@@ -85,16 +85,18 @@ struct SeatView {
 /// Hold tickets or seats
 ///
 /// All or none; others cannot get them until the hold is confirmed, released or over.
-#[utoipa::path(post, path = "/api/holds", tag = "holds", request_body = NewHold, security(("bearer" = [])), responses(
+#[utoipa::path(post, path = "/api/holds", tag = "holds", request_body = NewHold,
+    params(("X-Queue-Pass" = Option<String>, Header)), security(("bearer" = [])), responses(
     (status = 201, description = "held", body = HoldView),
     (status = 401, description = "`login_needed`", body = Problem),
-    (status = 403, description = "`not_yours`", body = Problem),
+    (status = 403, description = "`not_yours`, `pass_needed`", body = Problem),
     (status = 404, description = "no such event", body = Problem),
     (status = 409, description = "`seat_taken`, `sold_out`, `hold_limit`, `sale_not_open`, `event_cancelled`", body = Problem),
     (status = 422, description = "`bad_quantity`, `bad_seat`", body = Problem)))]
 async fn hold(
     State(state): State<AppState>,
     caller: Caller,
+    headers: HeaderMap,
     Json(body): Json<NewHold>,
 ) -> Result<(StatusCode, axum::Json<HoldView>)> {
     let user = body.user_id.as_deref().unwrap_or(&caller.user_id);
@@ -102,6 +104,7 @@ async fn hold(
     caller.require_self(user)?;
     let quantity = quantity(body.quantity, &body.seat_ids)?;
     let event = state.events.existing(body.event_id).await?;
+    crate::queue::check(&state, &headers, &caller, &event).await?;
     if event.status == crate::events::EventStatus::Cancelled {
         return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
     }

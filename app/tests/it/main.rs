@@ -5,5 +5,6 @@ mod contract;
 mod door;
 mod faults;
 mod money;
+mod queue;
 mod races;
 mod support;

@@ -1,0 +1,172 @@
+//! The waiting queue.
+
+use crate::support::{App, User};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use ticketing::accounts::Role;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+fn queue(per_second: f64, most: u32) -> Value {
+    json!({"queue": {"enabled": true, "admitPerSecond": per_second, "maxInside": most}})
+}
+
+async fn enter(app: &App, event: u64, user: &User) -> Value {
+    app.send(hyper::Method::POST, &format!("/api/queue/{event}/enter"), Some(user), &[], None).await.expect(200)
+}
+
+async fn place(app: &App, event: u64, user: &User) -> Value {
+    app.get(&format!("/api/queue/{event}/me"), Some(user)).await.expect(200)
+}
+
+/// Waits until the user is let in, and returns the pass.
+async fn pass(app: &App, event: u64, user: &User) -> String {
+    let started = Instant::now();
+    loop {
+        let place = place(app, event, user).await;
+        if let Some(pass) = place["pass"].as_str() {
+            assert_eq!(place["state"], "ADMITTED");
+            return pass.to_owned();
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "still waiting: {place}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn buy(app: &App, event: u64, user: &User, pass: Option<&str>) -> crate::support::Answer {
+    let body = Some(json!({"eventId": event, "userId": user.id, "quantity": 1}));
+    let headers: Vec<(&str, &str)> = pass.map(|pass| ("x-queue-pass", pass)).into_iter().collect();
+    app.send(hyper::Method::POST, "/api/reservations", Some(user), &headers, body).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_was_let_in_can_buy_and_one_at_a_time() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, queue(100.0, 1)).await;
+    buy(&app, event, &kim, None).await.problem(403, "pass_needed");
+    assert_eq!(place(&app, event, &kim).await["state"], "ABSENT");
+    enter(&app, event, &kim).await;
+    let kims = pass(&app, event, &kim).await;
+    let waiting = enter(&app, event, &lee).await;
+    assert_eq!((waiting["state"].as_str(), waiting["position"].as_u64()), (Some("WAITING"), Some(1)));
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(place(&app, event, &lee).await["state"], "WAITING", "only one is let in at a time");
+    assert_eq!(enter(&app, event, &lee).await["position"], 1, "entering again keeps the place");
+
+    buy(&app, event, &lee, Some(&kims)).await.problem(403, "pass_needed");
+    buy(&app, event, &lee, Some("forged")).await.problem(403, "pass_needed");
+    let hold = Some(json!({"eventId": event, "quantity": 1}));
+    app.send(hyper::Method::POST, "/api/holds", Some(&kim), &[], hold.clone()).await.problem(403, "pass_needed");
+    let headers = [("x-queue-pass", kims.as_str())];
+    let held = app.send(hyper::Method::POST, "/api/holds", Some(&kim), &headers, hold).await.expect(201);
+    let confirm = Some(json!({"holdToken": held["holdToken"]}));
+    let path = "/api/reservations/confirm";
+    app.send(hyper::Method::POST, path, Some(&kim), &[], confirm.clone()).await.problem(403, "pass_needed");
+    app.send(hyper::Method::POST, path, Some(&kim), &headers, confirm.clone()).await.expect(201);
+    // The sale freed the place: the pass is worth nothing any more, a repeated confirmation still is answered.
+    app.send(hyper::Method::POST, path, Some(&kim), &[], confirm).await.expect(201);
+    buy(&app, event, &kim, Some(&kims)).await.problem(403, "pass_needed");
+    let lees = pass(&app, event, &lee).await;
+    buy(&app, event, &lee, Some(&lees)).await.expect(201);
+    // The box office does not queue.
+    app.post("/api/reservations", Some(&admin), json!({"eventId": event, "userId": "x", "quantity": 1}))
+        .await
+        .expect(201);
+    assert_eq!(app.check_event(event).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_let_in_in_order_and_at_the_rate_that_the_admin_sets() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 10, queue(0.001, 1000)).await;
+    let mut users = Vec::new();
+    for _ in 0..30 {
+        let user = app.user(Role::User).await;
+        enter(&app, event, &user).await;
+        users.push(user);
+    }
+    let positions = join_all(users.iter().map(|user| place(&app, event, user))).await;
+    let positions: Vec<u64> = positions.iter().filter_map(|place| place["position"].as_u64()).collect();
+    assert_eq!(positions, (1..=30).collect::<Vec<u64>>());
+    let overview = app.get(&format!("/api/queue/{event}"), None).await;
+    assert!(overview.headers["cache-control"].to_str().expect("text").contains("public"));
+    assert_eq!(overview.expect(200)["waiting"], 30);
+
+    let faster = json!({"queue": {"enabled": true, "admitPerSecond": 10.0, "maxInside": 1000}});
+    app.patch(&format!("/api/events/{event}"), Some(&admin), faster).await.expect(200);
+    let started = Instant::now();
+    let mut last = 0;
+    while last < 30 {
+        let places = join_all(users.iter().map(|user| place(&app, event, user))).await;
+        let inside: Vec<bool> = places.iter().map(|place| place["state"] == "ADMITTED").collect();
+        let count = inside.iter().take_while(|inside| **inside).count();
+        assert_eq!(inside.iter().filter(|inside| **inside).count(), count, "in order of arrival: {inside:?}");
+        if count > 5 && count < 25 {
+            let estimate = places[29]["estimatedWaitSec"].as_u64().expect("an estimate");
+            assert!((1..=600).contains(&estimate), "{estimate}");
+        }
+        last = count;
+        assert!(started.elapsed() < Duration::from_secs(20), "only {count} were let in");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(started.elapsed() > Duration::from_millis(1500), "30 at 10 per second: {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_arrivals_draw_lots_when_the_sale_opens() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let opens = (OffsetDateTime::now_utc() + Duration::from_secs(3)).format(&Rfc3339).expect("formats");
+    let mut settings = queue(0.001, 1000);
+    settings["saleOpensAt"] = json!(opens);
+    let event = app.event(&admin, 10, settings).await;
+    let mut users = Vec::new();
+    for _ in 0..30 {
+        let user = app.user(Role::User).await;
+        let place = enter(&app, event, &user).await;
+        assert_eq!((place["state"].as_str(), place["position"].as_u64()), (Some("PRESALE"), None), "{place}");
+        users.push(user);
+    }
+    tokio::time::sleep(Duration::from_millis(3300)).await;
+    let late = app.user(Role::User).await;
+    let after = enter(&app, event, &late).await["position"].as_u64();
+    let positions = join_all(users.iter().map(|user| place(&app, event, user))).await;
+    let positions: Vec<u64> = positions.iter().filter_map(|place| place["position"].as_u64()).collect();
+    let mut sorted = positions.clone();
+    sorted.sort_unstable();
+    // One may have been let in at the opening.
+    assert!(sorted.len() >= 29, "{positions:?}");
+    assert_ne!(positions, sorted, "thirty people in order of arrival would be a strange lot");
+    assert!(after > sorted.last().copied(), "who comes late stands behind");
+}
+
+#[tokio::test]
+async fn leaving_and_events_without_a_queue() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let open = app.event(&admin, 10, json!({})).await;
+    assert_eq!(enter(&app, open, &kim).await["state"], "NOT_NEEDED");
+    let event = app.event(&admin, 10, queue(0.001, 10)).await;
+    // The bucket starts empty at this rate, so that everybody waits.
+    enter(&app, event, &kim).await;
+    let path = format!("/api/queue/{event}/me");
+    app.delete(&path, Some(&kim)).await.expect(204);
+    app.delete(&path, Some(&kim)).await.problem(404, "not_found");
+    assert_eq!(place(&app, event, &kim).await["state"], "ABSENT");
+    app.get("/api/queue/999", None).await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stream_ends_with_the_pass() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, queue(2.0, 10)).await;
+    enter(&app, event, &kim).await;
+    let stream = app.get(&format!("/api/queue/{event}/stream"), Some(&kim)).await;
+    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    assert!(stream.text.starts_with("event: place\ndata: {"), "{}", stream.text);
+    assert!(stream.text.contains("\"state\":\"ADMITTED\""), "{}", stream.text);
+}
