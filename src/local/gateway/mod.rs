@@ -39,6 +39,9 @@ use faults::{Faults, Outcome, Phase};
 use reply::{Refusal, Reply};
 use state::State;
 
+/// What the gateway calls itself in `/_ticketctl/health`.
+pub const SERVICE: &str = "ticketctl gateway";
+
 /// How the gateway behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -238,7 +241,7 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
         (&Method::GET, "health") => Reply::json(
             StatusCode::OK,
             &serde_json::json!({
-                "service": "ticketctl gateway",
+                "service": SERVICE,
                 "version": env!("CARGO_PKG_VERSION"),
                 "pid": std::process::id(),
                 "upstream": state.upstream.base(),
