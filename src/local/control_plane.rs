@@ -59,15 +59,13 @@ impl ControlPlane {
     /// # Errors
     /// When neither they nor `HOME` are set.
     pub fn of_user() -> Result<Self, Error> {
-        let base = |variable: &'static str, default: &str| {
-            let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-            let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(default));
-            set.or_else(home).map(|base| base.join("ticketctl")).ok_or(Error::NoHome(variable))
-        };
-        Ok(Self {
-            data: base("XDG_DATA_HOME", ".local/share")?.join("local"),
-            cache: base("XDG_CACHE_HOME", ".cache")?,
-        })
+        let data = super::user_directory("XDG_DATA_HOME", ".local/share")?.join("local");
+        Ok(Self::in_directories(data, environment::user_cache()?))
+    }
+
+    /// A control plane of its own, with its state in `data` and the Python environment in `cache`.
+    pub fn in_directories(data: PathBuf, cache: PathBuf) -> Self {
+        Self { data, cache }
     }
 
     fn moto(&self) -> Service {

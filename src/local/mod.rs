@@ -1,7 +1,7 @@
 //! The local cloud: an AWS emulator behind a gateway that makes it answer as AWS does.
 
 pub mod control_plane;
-mod environment;
+pub mod environment;
 pub mod gateway;
 mod service;
 
@@ -52,6 +52,14 @@ impl Error {
     fn file(path: &Path, source: std::io::Error) -> Self {
         Self::File { path: path.to_owned(), source }
     }
+}
+
+/// ticketctl's own directory under one of the user's base directories (XDG Base Directory Specification).
+fn user_directory(variable: &'static str, default: &str) -> Result<PathBuf, Error> {
+    // The specification has relative paths ignored.
+    let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(default));
+    set.or_else(home).map(|base| base.join("ticketctl")).ok_or(Error::NoHome(variable))
 }
 
 /// A directory that only the user may look into, with its parents.
