@@ -111,12 +111,16 @@ impl Inventory {
     }
 }
 
-/// All texts in a spec: the ids, names and ARNs by which it refers to others are among them.
+/// All texts in a spec: the ids, names and ARNs by which it refers to others are among them. Of a map's key each word
+/// counts: that of a security group's rule is `tcp/80 sg-0123456789abcdef0`.
 pub(super) fn texts(spec: &Value) -> Vec<String> {
     match spec {
         Value::String(text) => vec![text.clone()],
         Value::Array(items) => items.iter().flat_map(texts).collect(),
-        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        Value::Object(fields) => {
+            let words = fields.keys().flat_map(|key| key.split(' ')).map(str::to_owned);
+            words.chain(fields.values().flat_map(texts)).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -126,6 +130,11 @@ mod tests {
     use super::*;
     use crate::resource::Outputs;
     use serde_json::json;
+
+    #[test]
+    fn a_reference_may_stand_in_a_key() {
+        assert_eq!(texts(&json!({"ingress": {"tcp/80 sg-1": "HTTP"}})), ["ingress", "tcp/80", "sg-1", "HTTP"]);
+    }
 
     fn owned(kind: &str, logical_id: &str, id: &str, spec: Value) -> Owned {
         Owned {

@@ -6,9 +6,14 @@ use crate::{
 };
 use aws_sdk_ec2::types::{IpPermission, IpRange, UserIdGroupPair};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use ticketctl::{
     aws::Context,
+    blueprint::{Blueprint, Facts, compile},
+    engine::{Action, Event, Inventory, Observer, Options, Plan, plan, plan_destroy, run},
     resource::{
         Address, InternetGateway, Kind, NatGateway, Ref, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
         address::AddressSpec,
@@ -21,7 +26,9 @@ use ticketctl::{
         vpc::VpcSpec,
         vpc_endpoint::{Access, VpcEndpointSpec},
     },
+    stack::Stack,
 };
+use tokio_util::sync::CancellationToken;
 
 const ANYWHERE: &str = "0.0.0.0/0";
 
@@ -282,4 +289,104 @@ async fn what_another_stack_has_is_not_ours() {
         all::<SecurityGroup>(&other).await,
     ];
     assert!(found.iter().all(Vec::is_empty), "{found:?}");
+}
+
+/// The stack's network as the blueprint has it, without the other areas.
+fn blueprint() -> Blueprint {
+    let stack: Stack = serde_json::from_value(json!({
+        "project": "shop",
+        "environment": "test",
+        "region": "ap-northeast-2",
+        "network": {"zones": ["a", "c"]},
+        "services": {"web": {}},
+        "database": {},
+        "cache": {},
+    }))
+    .expect("a stack");
+    let facts = Facts {
+        account: "123456789012".into(),
+        partition: "aws".into(),
+        region: "ap-northeast-2".into(),
+        images: [("x86_64".to_owned(), "ami-1".to_owned()), ("arm64".to_owned(), "ami-2".to_owned())].into(),
+    };
+    let mut blueprint = compile(&stack, &facts);
+    blueprint.nodes.retain(|_, node| KINDS.contains(&node.kind.as_str()));
+    blueprint
+}
+
+const KINDS: [&str; 8] = [
+    Vpc::NAME,
+    InternetGateway::NAME,
+    Subnet::NAME,
+    Address::NAME,
+    NatGateway::NAME,
+    RouteTable::NAME,
+    SecurityGroup::NAME,
+    VpcEndpoint::NAME,
+];
+
+struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _: &Event) {}
+}
+
+async fn carry_out(cx: &Context, plan: &Plan, blueprint: &Blueprint, inventory: &Inventory) {
+    let options = Options { parallelism: 8, stop: CancellationToken::new(), permit: Arc::new(|| Ok(())) };
+    let report = run(cx, plan, blueprint, inventory, &Silent, &options).await.expect("no circle");
+    assert!(report.is_complete(), "{report:#?}");
+}
+
+async fn look(cx: &Context) -> Inventory {
+    Inventory::take(cx).await.unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+#[tokio::test]
+async fn the_whole_network_is_made_mended_and_taken_away() {
+    let moto = Moto::start();
+    let cx = moto.context("shop-test").await;
+    let blueprint = blueprint();
+    let inventory = look(&cx).await;
+    carry_out(&cx, &plan(&blueprint, &inventory).expect("no circle"), &blueprint, &inventory).await;
+
+    let inventory = look(&cx).await;
+    let empty = plan(&blueprint, &inventory).expect("no circle");
+    assert!(empty.is_empty(), "{empty:#?}");
+
+    // By hand: a rule goes, another comes, the way out is removed.
+    let id = |logical: &str| inventory.resources[logical].found.id.clone();
+    let database = cx.ec2.describe_security_groups().group_ids(id("sg-database")).send().await.expect("the group");
+    let rules = database.security_groups()[0].ip_permissions().to_vec();
+    let call = cx.ec2.revoke_security_group_ingress().group_id(id("sg-database")).set_ip_permissions(Some(rules));
+    call.send().await.expect("rules revoked by hand");
+    let ssh = IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22);
+    let ssh = ssh.ip_ranges(IpRange::builder().cidr_ip(ANYWHERE).build()).build();
+    let call = cx.ec2.authorize_security_group_ingress().group_id(id("sg-web")).ip_permissions(ssh);
+    call.send().await.expect("a rule by hand");
+    let call = cx.ec2.delete_route().route_table_id(id("routes-public")).destination_cidr_block(ANYWHERE);
+    call.send().await.expect("the way out removed by hand");
+
+    let inventory = look(&cx).await;
+    let mend = plan(&blueprint, &inventory).expect("no circle");
+    let changed: Vec<_> = mend
+        .steps
+        .iter()
+        .flat_map(|step| step.attributes.iter().map(|a| (step.id.as_str(), step.action, a.path.clone())))
+        .collect();
+    let from_web = format!("ingress.tcp/3306 {}", id("sg-web"));
+    assert_eq!(
+        changed,
+        [
+            ("routes-public", Action::Update, "routes.0.0.0.0/0".to_owned()),
+            ("sg-web", Action::Update, "ingress.tcp/22 0.0.0.0/0".to_owned()),
+            ("sg-database", Action::Update, from_web),
+        ]
+    );
+    carry_out(&cx, &mend, &blueprint, &inventory).await;
+
+    let inventory = look(&cx).await;
+    let empty = plan(&blueprint, &inventory).expect("no circle");
+    assert!(empty.is_empty(), "{empty:#?}");
+    carry_out(&cx, &plan_destroy("shop-test", &inventory), &blueprint, &inventory).await;
+    assert!(look(&cx).await.is_empty());
 }

@@ -85,6 +85,7 @@ fn names_and_tags() {
         "project: a-name-that-is-longer-than-any-name-may-be\nenvironment: dev\nregion: ap-northeast-2\n".to_owned(),
         long.to_owned(),
         stack_with("services:\n  Web_1: {artifact: app}\n"),
+        stack_with("services:\n  cache: {artifact: app}\n"),
         stack_with("tags: {\"aws:owner\": me, Name: mine, \"a;b\": c, team: \"a;b\"}\n"),
         "project: ticketing\nenvironment: prod\nregion: ap-northeast-2\nprotect: false\n".to_owned(),
     ];

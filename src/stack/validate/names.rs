@@ -13,6 +13,9 @@ pub(super) fn check(c: &mut Checker<'_>) {
     protection(c);
 }
 
+/// What ticketctl itself calls a security group, as it calls a service's by the name of the service.
+const TAKEN: [&str; 4] = ["load-balancer", "database", "cache", "endpoints"];
+
 /// Service names become parts of AWS names, so they obey the same rule as `project`.
 fn service_names(c: &mut Checker<'_>) {
     let good = Regex::new("^[a-z][a-z0-9]*(-[a-z0-9]+)*$");
@@ -22,6 +25,11 @@ fn service_names(c: &mut Checker<'_>) {
             c.error("name", format!("`{service}` can't be the name of a service"))
                 .at_key(&format!("services.{service}"), "")
                 .help("up to 32 lower-case letters, digits and single hyphens, beginning with a letter")
+                .report();
+        }
+        if TAKEN.contains(&service.as_str()) {
+            c.error("name", format!("`{service}` is taken by another part of the stack"))
+                .at_key(&format!("services.{service}"), "name the service differently")
                 .report();
         }
     }
