@@ -20,12 +20,12 @@ use crate::{
     stack::Stack,
 };
 
+pub use facts::facts;
+
 /// What `stack` means in AWS.
 ///
 /// # Panics
 /// If the stack wasn't validated (see [`crate::stack`]): its network must have room for its subnets.
-pub use facts::facts;
-
 pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
     let mut blueprint = Blueprint::new(&stack.name(), base_tags(stack));
     let mut network = network::add(&mut blueprint, stack, facts);
