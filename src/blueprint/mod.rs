@@ -5,7 +5,11 @@
 mod cache;
 mod data;
 mod facts;
+mod logs;
+mod messaging;
+mod monitoring;
 mod network;
+mod parameters;
 mod secrets;
 mod security;
 
@@ -31,6 +35,8 @@ pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
     let mut network = network::add(&mut blueprint, stack, facts);
     let security = security::add(&mut blueprint, stack, &network);
     network::add_endpoints(&mut blueprint, stack, facts, &mut network, &security);
+    messaging::add(&mut blueprint, stack, facts);
+    logs::add(&mut blueprint, stack);
     blueprint
 }
 

@@ -4,7 +4,7 @@ use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension, MetricAlarm, Stat
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Scan, Select, Status, Traits};
+use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits};
 use crate::aws::{Context, Result};
 
 pub struct Alarm;
@@ -41,6 +41,12 @@ pub struct Metric {
     pub statistic: String,
     /// In seconds: 10, 20, 30 or a multiple of 60.
     pub period: i32,
+}
+
+impl Handle<Alarm> {
+    pub fn arn(&self) -> String {
+        self.created_output("arn")
+    }
 }
 
 impl Kind for Alarm {
