@@ -50,7 +50,7 @@ pub(super) struct Watched<'a> {
     pub messaging: &'a MessagingHandles,
 }
 
-/// Adds the alarms, if the stack has alerts, and the dashboard.
+/// Adds the alarms, if the stack has alerts, and the dashboard, if it has anything that works.
 pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts, watched: &Watched<'_>) {
     let mut alarms = Vec::new();
     if let (Some(alerts), Some(topic)) = (&stack.alerts, &watched.messaging.alerts) {
@@ -70,6 +70,9 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts, watch
         if let Some(queues) = &watched.messaging.queues {
             queue_rules(&alerts.thresholds, queues).into_iter().for_each(&mut alarm);
         }
+    }
+    if watched.services.is_empty() && watched.data.is_none() && watched.cache.is_none() {
+        return;
     }
     let body = dashboard(stack, facts, watched, &alarms);
     let name = stack.name();

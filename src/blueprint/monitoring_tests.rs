@@ -144,12 +144,13 @@ fn the_dashboard_shows_what_the_stack_has() {
 }
 
 #[test]
-fn a_stack_with_nothing_in_it_has_a_dashboard_all_the_same() {
-    let stack = tests::stack(json!({}));
+fn a_stack_of_messages_alone_has_their_alarms_and_no_dashboard() {
+    let stack = tests::stack(json!({"messaging": {}, "alerts": {}}));
     let mut blueprint = Blueprint::new(&stack.name(), Default::default());
     let messaging = messaging::add(&mut blueprint, &stack, &tests::facts());
     let watched = Watched { load_balancer: None, services: vec![], data: None, cache: None, messaging: &messaging };
     add(&mut blueprint, &stack, &tests::facts(), &watched);
-    let kinds: Vec<&str> = blueprint.nodes.values().map(|node| node.kind.as_str()).collect();
-    assert_eq!(kinds, ["dashboard"]);
+    let ids: Vec<&str> = alarms(&blueprint).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, ["alarm-queue-age", "alarm-dead-letters"]);
+    assert!(!blueprint.nodes.contains_key("dashboard"));
 }
