@@ -19,4 +19,5 @@ pub mod random;
 pub mod sales;
 pub mod staff;
 pub mod state;
+pub mod telemetry;
 pub mod wallet;

@@ -4,12 +4,14 @@ use crate::accounts::tokens::Tokens;
 use crate::config::{LimitArgs, Role, ServeArgs};
 use crate::db;
 use crate::events::cache::EventCache;
+use crate::events::live::Live;
 use crate::health::Health;
 use crate::kv::Kv;
 use crate::queue::{Queue, QueueView};
 use crate::sales::Sales;
 use crate::sales::tickets::TicketSigner;
 use crate::staff::Attempts;
+use crate::telemetry;
 use moka::future::Cache;
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub struct Inner {
     pub signer: TicketSigner,
     /// Events as most readers see them
     pub events: EventCache,
+    /// Who watches events
+    pub live: Live,
     /// The sale path
     pub sales: Sales,
     /// Wrong codes at the door
@@ -63,6 +67,7 @@ impl std::ops::Deref for AppState {
 impl AppState {
     /// Puts the parts together. Connects to nothing yet.
     pub fn new(args: &ServeArgs) -> anyhow::Result<Self> {
+        telemetry::metrics();
         let db = db::pool(&args.database)?;
         let kv = Kv::new(&args.redis.url)?;
         let events = EventCache::new(db.clone(), kv.clone());
@@ -75,6 +80,7 @@ impl AppState {
             tokens,
             attempts: Attempts::new(kv.clone(), "code4"),
             logins: Attempts::new(kv.clone(), "login"),
+            live: Live::default(),
             health: Health::default(),
             role: args.role,
             limits: args.limits.clone(),
@@ -89,6 +95,9 @@ impl AppState {
     pub fn spawn_background(&self) {
         self.spawn(|state| async move { state.kv.clone().watch().await });
         self.spawn(|state| async move { state.health.watch(&state.db).await });
+        if self.role.includes(Role::Worker) {
+            self.spawn(|state| async move { telemetry::audit(&state).await });
+        }
         if self.role.includes(Role::Queue) {
             self.spawn(|state| async move { state.queue.run().await });
         }

@@ -2,20 +2,14 @@
 
 use crate::config::ServeArgs;
 use crate::state::AppState;
-use crate::{db, http};
+use crate::{db, http, telemetry};
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")))
-        .init();
+    telemetry::init_logs();
     let state = AppState::new(args)?;
     if args.migrate {
         db::migrate(&state.db).await?;

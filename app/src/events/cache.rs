@@ -84,6 +84,10 @@ impl EventCache {
         let Some(version) = self.versions.current(id).await else {
             return Entry::new(self.uncached(store::by_id(&self.db, id)).await?);
         };
+        if let Some(entry) = self.events.get(&(id, version)).await {
+            hit("process");
+            return Ok(entry);
+        }
         self.events
             .try_get_with((id, version), async {
                 self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await
@@ -139,8 +143,10 @@ impl EventCache {
         if let Some(json) = found
             && let Ok(value) = serde_json::from_slice(&json)
         {
+            hit("redis");
             return Ok(Arc::new(Entry { value, json: json.into() }));
         }
+        hit("database");
         let entry = Entry::new(load.await?)?;
         let seconds = random::jitter(SHARED_SECONDS);
         if let Err(error) = self.kv.run::<()>(&redis::Cmd::set_ex(key, &entry.json[..], seconds)).await {
@@ -157,4 +163,9 @@ impl EventCache {
             _ => Err(ApiError::unavailable("busy", "too many readers while the cache is unavailable")),
         }
     }
+}
+
+/// Counts where an entry came from.
+fn hit(source: &'static str) {
+    metrics::counter!("ticketing_cache_reads_total", "source" => source).increment(1);
 }

@@ -4,6 +4,7 @@ pub mod cache;
 mod handlers;
 pub mod layout;
 mod list;
+pub mod live;
 pub mod store;
 pub mod versions;
 

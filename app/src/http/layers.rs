@@ -2,8 +2,8 @@
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let id = request_id(&request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let docs = path.starts_with("/docs");
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
     let limit = Duration::from_secs(state.limits.request_seconds);
     let answer = async {
@@ -25,6 +27,8 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
             Err(_) => ApiError::unavailable("timeout", "the request took too long").into_response(),
         };
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+        let route = route.as_ref().map_or("other", MatchedPath::as_str);
+        count(&method, route, response.status(), elapsed);
         if response.status().is_server_error() {
             tracing::warn!(status, ?elapsed, "answered");
         } else {
@@ -33,17 +37,40 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
         response
     };
     let mut response = answer.instrument(span).await;
+    // The viewer of the API needs its own files; other pages say themselves what they need.
+    let policy = if docs {
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+    } else {
+        "default-src 'none'; frame-ancestors 'none'"
+    };
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(policy));
     // Answers hold what belongs to one user, unless a handler says otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+fn count(method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
+    let method = match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    let class = match status.as_u16() {
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    };
+    let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", class.to_owned())];
+    metrics::counter!("ticketing_http_requests_total", &labels).increment(1);
+    metrics::histogram!("ticketing_http_request_seconds", "route" => route.to_owned()).record(elapsed);
 }
 
 /// The caller's request id if it is a harmless one, else a new one.

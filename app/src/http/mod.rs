@@ -9,14 +9,16 @@ pub use server::serve;
 use crate::config::Role;
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{accounts, events, health, queue, sales, staff, wallet};
+use crate::{accounts, events, health, queue, sales, staff, telemetry, wallet};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
 
 /// The largest request body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -62,8 +64,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Everything that this process serves, by its role.
 pub fn router(state: AppState) -> Router {
-    let (router, _) = api(state.role).split_for_parts();
+    let (router, document) = api(state.role).split_for_parts();
     router
+        .route("/metrics", get(telemetry::serve_metrics))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(|| async { ApiError::not_found("page") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")

@@ -19,6 +19,7 @@ impl Sales {
         for attempt in 1.. {
             let error = match self.cancel_once(caller, id, reason).await {
                 Ok(Ok(cancelled)) => {
+                    metrics::counter!("ticketing_cancellations_total").increment(1);
                     self.events.versions().bump(cancelled.event_id).await;
                     if let Err(error) = self.holds.mark(cancelled.event_id, &cancelled.seats).await {
                         // The worker does it when it reads the outbox.

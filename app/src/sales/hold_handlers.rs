@@ -1,22 +1,20 @@
-//! The API of holds and of the seat map.
+//! The API of holds.
 
 use super::handlers::{check_user_id, hold_of, quantity};
-use super::tickets;
 use crate::accounts::tokens::{Caller, Purpose};
 use crate::error::{ApiError, Problem, Result};
-use crate::http::extract::{Json, Path};
+use crate::http::extract::Json;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(hold)).routes(routes!(release)).routes(routes!(seats))
+    OpenApiRouter::new().routes(routes!(hold)).routes(routes!(release))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -56,30 +54,6 @@ struct HoldView {
 #[serde(rename_all = "camelCase")]
 struct HoldTokenBody {
     hold_token: String,
-}
-
-/// State of a seat
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum SeatStatus {
-    /// It can be held
-    Available,
-    /// Somebody is about to buy it
-    Held,
-    /// Sold
-    Reserved,
-}
-
-/// A seat
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SeatView {
-    seat_id: String,
-    row_label: String,
-    col_number: u32,
-    grade: String,
-    price: u64,
-    status: SeatStatus,
 }
 
 /// Hold tickets or seats
@@ -152,35 +126,4 @@ async fn release(State(state): State<AppState>, caller: Caller, Json(body): Json
         return Err(ApiError::conflict("hold_expired", "the hold has ended already"));
     }
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The seats of an event and their state
-#[utoipa::path(get, path = "/api/events/{id}/seats", tag = "holds", params(("id" = u64, Path)), responses(
-    (status = 200, description = "all seats, row by row; none for general admission", body = [SeatView]),
-    (status = 404, description = "no such event", body = Problem)))]
-async fn seats(State(state): State<AppState>, Path(id): Path<u64>) -> Result<axum::Json<Vec<SeatView>>> {
-    state.events.existing(id).await?;
-    let layout = state.events.layout(id).await?;
-    let marks: HashMap<String, SeatStatus> = match state.sales.holds.seat_marks(id).await {
-        Some(marks) => marks
-            .into_iter()
-            .map(|(seat, sold)| (seat, if sold { SeatStatus::Reserved } else { SeatStatus::Held }))
-            .collect(),
-        None => {
-            tickets::taken_seats(&state.db, id).await?.into_iter().map(|seat| (seat, SeatStatus::Reserved)).collect()
-        }
-    };
-    let seats = layout
-        .seats
-        .iter()
-        .map(|seat| SeatView {
-            seat_id: seat.id.clone(),
-            row_label: seat.row.clone(),
-            col_number: seat.number,
-            grade: seat.grade.clone(),
-            price: seat.price,
-            status: marks.get(&seat.id).copied().unwrap_or(SeatStatus::Available),
-        })
-        .collect();
-    Ok(axum::Json(seats))
 }

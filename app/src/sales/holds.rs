@@ -125,6 +125,7 @@ impl Holds {
                 "ok" => {
                     hold.fence = text.parse().map_err(ApiError::internal)?;
                     hold.ends = ends;
+                    metrics::counter!("ticketing_holds_total", "outcome" => "held").increment(1);
                     return Ok(());
                 }
                 "cold" => {
@@ -138,6 +139,7 @@ impl Holds {
                 ),
                 _ => ApiError::conflict("sold_out", "too few tickets are left at the moment"),
             };
+            metrics::counter!("ticketing_holds_total", "outcome" => refused.code.clone()).increment(1);
             return Err(refused.into());
         }
         Err(ApiError::unavailable("busy", "the seats change too fast at the moment").into())

@@ -12,7 +12,7 @@ use crate::wallet::PaymentProvider;
 use sqlx::MySqlPool;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Orders in one transaction, at most.
@@ -100,7 +100,9 @@ impl Lanes {
 
     async fn serve(&self, event_id: u64, jobs: Vec<Job>) {
         let (orders, answers): (Vec<Order>, Vec<_>) = jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
+        let started = Instant::now();
         let outcomes = self.carry_out(event_id, &orders).await;
+        count(&orders, &outcomes, started.elapsed());
         self.tell(event_id, &orders, &outcomes).await;
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Who asked may have gone away; the idempotency key lets them ask again.
@@ -183,6 +185,21 @@ impl Lanes {
                 // The worker marks the seats again when it reads the outbox.
                 tracing::debug!(%error, event_id, "sold seats could not be marked");
             }
+        }
+    }
+}
+
+fn count(orders: &[Order], outcomes: &[Outcome], elapsed: Duration) {
+    metrics::histogram!("ticketing_sale_batch_size").record(orders.len() as f64);
+    metrics::histogram!("ticketing_sale_transaction_seconds").record(elapsed);
+    for (order, outcome) in orders.iter().zip(outcomes) {
+        let code = match outcome {
+            Ok(_) => "sold".into(),
+            Err(error) => error.code.clone(),
+        };
+        metrics::counter!("ticketing_sales_total", "outcome" => code).increment(1);
+        if outcome.is_ok() {
+            metrics::counter!("ticketing_tickets_sold_total").increment(u64::from(order.quantity));
         }
     }
 }

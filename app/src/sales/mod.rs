@@ -12,6 +12,7 @@ pub mod holds;
 mod lane;
 mod read;
 mod record;
+pub mod seat_map;
 mod sell;
 pub mod tickets;
 
@@ -33,7 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Routes of sales.
 pub fn routes() -> OpenApiRouter<AppState> {
-    handlers::routes().merge(hold_handlers::routes()).merge(groups::routes())
+    handlers::routes().merge(hold_handlers::routes()).merge(groups::routes()).merge(seat_map::routes())
 }
 
 /// How a reservation is paid.

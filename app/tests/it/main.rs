@@ -5,6 +5,7 @@ mod contract;
 mod door;
 mod faults;
 mod money;
+mod operations;
 mod queue;
 mod races;
 mod support;

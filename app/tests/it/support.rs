@@ -177,6 +177,18 @@ impl App {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Answer {
+        self.try_send(method, path, user, headers, body).await.expect("an answer")
+    }
+
+    /// Like `send`, but a connection that breaks is no failure.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        user: Option<&User>,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<Answer, hyper_util::client::legacy::Error> {
         let mut request = hyper::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(user) = user {
             request = request.header("authorization", format!("Bearer {}", user.token));
@@ -188,15 +200,23 @@ impl App {
             request = request.header("content-type", "application/json");
         }
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let response = self.client.request(request.body(Full::from(body)).expect("request")).await.expect("an answer");
+        let response = self.client.request(request.body(Full::from(body)).expect("request")).await?;
         let (parts, body) = response.into_parts();
         let text = String::from_utf8_lossy(&body.collect().await.expect("a body").to_bytes()).into_owned();
-        Answer {
+        Ok(Answer {
             status: parts.status,
             headers: parts.headers,
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
-        }
+        })
+    }
+
+    /// The body of an answer that does not end.
+    pub async fn stream(&self, path: &str) -> hyper::body::Incoming {
+        let request = hyper::Request::builder().uri(format!("http://{}{path}", self.address));
+        let response = self.client.request(request.body(Full::default()).expect("request")).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body()
     }
 
     pub async fn get(&self, path: &str, user: Option<&User>) -> Answer {

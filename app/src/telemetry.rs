@@ -1,0 +1,99 @@
+//! Logs and metrics.
+
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use sqlx::MySqlPool;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// Upper bounds of the latency histograms, in seconds.
+const LATENCIES: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// Upper bounds of the histogram of sales per transaction.
+const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+/// How often the books are checked.
+const AUDIT_PAUSE: Duration = Duration::from_secs(30);
+
+/// JSON lines on standard error; `RUST_LOG` says how much.
+pub fn init_logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr).with_env_filter(filter).init();
+}
+
+/// The metrics of this process; they are collected from the first call on.
+pub fn metrics() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let built = PrometheusBuilder::new()
+                .set_buckets(&LATENCIES)
+                .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("batch_size".into()), &BATCHES))
+                .and_then(PrometheusBuilder::install_recorder);
+            if let Err(error) = &built {
+                tracing::error!(%error, "there will be no metrics");
+            }
+            built.ok()
+        })
+        .as_ref()
+}
+
+/// `GET /metrics` for Prometheus. Not for what came through a load balancer: the figures are nobody's business.
+pub async fn serve_metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    if headers.contains_key("x-forwarded-for") {
+        return crate::error::ApiError::not_found("page").into_response();
+    }
+    metrics::gauge!("ticketing_database_connections").set(f64::from(state.db.size()));
+    metrics::gauge!("ticketing_database_connections_idle").set(state.db.num_idle() as f64);
+    metrics::gauge!("ticketing_redis_up").set(f64::from(u8::from(state.kv.is_up())));
+    metrics::gauge!("ticketing_database_up").set(f64::from(u8::from(state.health.database_ready())));
+    match metrics() {
+        Some(handle) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response(),
+        None => crate::error::ApiError::internal("no metrics recorder").into_response(),
+    }
+}
+
+/// What the books say of one coming event that does not add up: its identifier, how many more tickets are sold
+/// than there are, and how many more are sold or on sale than there are.
+pub type Imbalance = (u64, i64, i64);
+
+/// Compares the stock of all coming events with their reservations.
+pub async fn imbalances(pool: &MySqlPool) -> Result<Vec<Imbalance>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT e.id, CAST(COALESCE(r.sold, 0) AS SIGNED) - CAST(e.total_seats AS SIGNED), \
+         CAST(COALESCE(r.sold, 0) + e.available_seats AS SIGNED) - CAST(e.total_seats AS SIGNED) FROM events e \
+         LEFT JOIN (SELECT event_id, SUM(quantity) AS sold FROM reservations \
+         WHERE status IN ('CONFIRMED', 'OFFERED') GROUP BY event_id) r ON r.event_id = e.id \
+         WHERE e.event_date > UTC_TIMESTAMP(3) AND COALESCE(r.sold, 0) + e.available_seats <> e.total_seats",
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Checks the books until the task is dropped.
+pub async fn audit(state: &AppState) {
+    loop {
+        let mut pause = AUDIT_PAUSE;
+        let found = imbalances(&state.db).await;
+        match found {
+            Ok(found) => {
+                for (event, oversold, imbalance) in &found {
+                    tracing::error!(event, oversold, imbalance, "the books do not add up");
+                }
+                let oversold: i64 = found.iter().map(|(_, oversold, _)| (*oversold).max(0)).sum();
+                metrics::gauge!("ticketing_oversold_tickets").set(oversold as f64);
+                metrics::gauge!("ticketing_unbalanced_events").set(found.len() as f64);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the books could not be checked");
+                pause = Duration::from_secs(1);
+            }
+        }
+        if let Some(handle) = metrics() {
+            handle.run_upkeep();
+        }
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,123 @@
+//! Metrics, API documents, live updates, the end of a process.
+
+use crate::support::App;
+use http_body_util::BodyExt;
+use serde_json::json;
+use std::time::Duration;
+use ticketing::accounts::Role;
+
+#[tokio::test]
+async fn metrics_tell_about_sales_but_not_through_a_load_balancer() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 10, json!({})).await;
+    let order = json!({"eventId": event, "userId": "kim", "quantity": 1});
+    app.post("/api/reservations", Some(&admin), order).await.expect(201);
+    let mut metrics = app.get("/metrics", None).await;
+    // The books are checked in the background.
+    for _ in 0..100 {
+        if metrics.text.contains("ticketing_oversold_tickets") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        metrics = app.get("/metrics", None).await;
+    }
+    for name in [
+        "ticketing_http_requests_total{method=\"POST\",route=\"/api/reservations\",status=\"2xx\"}",
+        "ticketing_sales_total{outcome=\"sold\"}",
+        "ticketing_sale_batch_size_bucket{le=\"1\"}",
+        "ticketing_cache_reads_total",
+        "ticketing_database_connections",
+        "ticketing_oversold_tickets 0",
+    ] {
+        assert!(metrics.text.contains(name), "{name} is missing in:\n{}", metrics.text);
+    }
+    let headers = [("x-forwarded-for", "203.0.113.1")];
+    app.send(hyper::Method::GET, "/metrics", None, &headers, None).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn the_books_are_audited() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 10, json!({})).await;
+    assert_eq!(ticketing::telemetry::imbalances(&app.db).await.expect("read"), []);
+    sqlx::query("UPDATE events SET available_seats = 7 WHERE id = ?")
+        .bind(event)
+        .execute(&app.db)
+        .await
+        .expect("updated");
+    let found = ticketing::telemetry::imbalances(&app.db).await.expect("read");
+    assert_eq!(found, [(event, -10, -3)], "three tickets are neither sold nor on sale");
+}
+
+#[tokio::test]
+async fn the_api_documents_itself() {
+    let app = App::start().await;
+    let document = app.get("/openapi.json", None).await.expect(200);
+    assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"), "{}", document["openapi"]);
+    for path in ["/api/health", "/api/events", "/api/reservations", "/api/holds", "/api/queue/{eventId}"] {
+        assert!(document["paths"].get(path).is_some(), "{path} is missing");
+    }
+    let viewer = app.get("/docs/", None).await;
+    assert!(viewer.text.contains("swagger-ui"), "{}", viewer.text);
+    assert!(!viewer.text.contains("http://") && !viewer.text.contains("https://"), "it needs no network");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_see_holds_and_sales() {
+    let app = App::with(&["--hold-seconds", "1"]).await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.seated_event(&admin, 1, 4, json!({})).await;
+    let hold = |seat: &str| json!({"eventId": event, "userId": "kim", "seatIds": [seat]});
+    app.post("/api/holds", Some(&admin), hold("A-1")).await.expect(201);
+    let mut stream = app.stream(&format!("/api/events/{event}/stream")).await;
+    let mut text = String::new();
+    let mut sold = false;
+    let wanted = [
+        r#"{"seatId":"A-1","status":"HELD"}"#,
+        r#"{"availableSeats":4,"status":"AVAILABLE"}"#,
+        r#"{"seatId":"A-1","status":"AVAILABLE"}"#,
+        r#"{"seatId":"A-2","status":"RESERVED"}"#,
+        r#"{"availableSeats":3,"status":"AVAILABLE"}"#,
+    ];
+    let started = std::time::Instant::now();
+    while !wanted.iter().all(|wanted| text.contains(wanted)) {
+        assert!(started.elapsed() < Duration::from_secs(10), "not everything was told:\n{text}");
+        let frame = tokio::time::timeout(Duration::from_secs(10), stream.frame()).await.expect("an update");
+        let frame = frame.expect("no end").expect("no error").into_data().expect("data");
+        text.push_str(&String::from_utf8_lossy(&frame));
+        if !sold {
+            let order = json!({"eventId": event, "userId": "lee", "seatIds": ["A-2"]});
+            app.post("/api/reservations", Some(&admin), order).await.expect(201);
+            sold = true;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_answers_what_is_under_way() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 1000, json!({})).await;
+    let mut stream = app.stream(&format!("/api/events/{event}/stream")).await;
+    let orders = futures::future::join_all((0..100).map(|n| {
+        let (app, admin) = (&app, &admin);
+        let body = json!({"eventId": event, "userId": format!("user-{n}"), "quantity": 1});
+        async move { app.try_send(hyper::Method::POST, "/api/reservations", Some(admin), &[], Some(body)).await }
+    }));
+    let drain = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        app.state.shutdown.cancel();
+    };
+    let (answers, ()) = tokio::join!(orders, drain);
+    // Some found nobody listening any more.
+    let answers: Vec<_> = answers.into_iter().flatten().collect();
+    assert!(answers.iter().all(|answer| answer.status.as_u16() == 201));
+    while let Some(frame) =
+        tokio::time::timeout(Duration::from_secs(5), stream.frame()).await.expect("streams end, too")
+    {
+        frame.expect("no error");
+    }
+    assert_eq!(app.check_event(event).await, answers.len() as u64, "what was sold was answered");
+}
