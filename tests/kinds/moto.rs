@@ -47,6 +47,11 @@ impl Moto {
         moto
     }
 
+    /// The gateway's address.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// The clients of a stack against this server.
     pub async fn context(&self, stack: &str) -> Context {
         let target = Target { endpoint_url: Some(self.endpoint.clone()), local_credentials: true, ..Target::default() };

@@ -27,7 +27,6 @@ pub struct Faults {
 
 /// One fault. It strikes the calls that match every filter given: with a probability, or the n-th of them, or each.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Fault {
     service: Option<String>,
     operation: Option<String>,

@@ -1,0 +1,9 @@
+//! The main job as people do it: the binary against an emulator behind the gateway, over real HTTP.
+
+mod drift;
+mod life;
+mod limits;
+#[path = "../kinds/moto.rs"]
+mod moto;
+mod safety;
+mod world;

@@ -1,0 +1,125 @@
+//! A cloud of the test's own and the binary run against it, with nothing from the outside.
+
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+use ticketctl::aws::Context;
+
+use crate::moto::Moto;
+
+/// An emulator behind the gateway, a home folder, and the binary.
+pub struct World {
+    moto: Moto,
+    home: tempfile::TempDir,
+}
+
+/// What a run of the binary came to.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails with everything that was printed unless the exit code is `code`.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON: {error}\n{}\n{}", self.out, self.err))
+    }
+}
+
+impl World {
+    /// Call it inside a tokio runtime with more than one thread: the gateway lives there.
+    pub fn new() -> World {
+        World { moto: Moto::start(), home: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// A stack file of the repository.
+    pub fn stack(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(name)
+    }
+
+    /// The binary with `arguments`, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ticketctl"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home.path())
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_ENDPOINT_URL", self.moto.endpoint())
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        // The gateway runs on this test's threads, so none of them may be blocked.
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+        Ran::new(output.expect("the binary starts"))
+    }
+
+    /// Runs `ticketctl VERB -f STACK REST…`.
+    pub async fn on(&self, stack: &Path, verb: &str, rest: &[&str]) -> Ran {
+        let stack = stack.to_str().expect("a path in UTF-8");
+        self.run(&[&[verb, "-f", stack], rest].concat()).await
+    }
+
+    /// The SDK's clients against the same cloud, to look at it from outside.
+    pub async fn clients(&self) -> Context {
+        self.moto.context("outside").await
+    }
+
+    /// Writes a file into the home folder.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, text).expect("a writable folder");
+        path
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub fn endpoint(&self) -> &str {
+        self.moto.endpoint()
+    }
+
+    /// Each call takes so much longer from now on.
+    pub async fn slow_down(&self, milliseconds: u64) {
+        let faults = json!({"faults": [{"kind": "delay", "milliseconds": milliseconds}]}).to_string();
+        curl(&["-X", "POST", "--data", &faults, &format!("{}/_ticketctl/faults", self.endpoint())]).await;
+    }
+}
+
+/// The body of a successful answer.
+pub async fn curl(arguments: &[&str]) -> String {
+    let mut command = tokio::process::Command::new("curl");
+    let done = command.args(["--silent", "--show-error", "--fail-with-body"]).args(arguments).output().await;
+    let done = done.expect("curl runs");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{arguments:?}: {out}{err}");
+    out.into_owned()
+}
