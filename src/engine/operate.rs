@@ -79,8 +79,9 @@ impl Operate<'_> {
                 Ok(created) => return Ok(self.created(created.id, created.outputs)),
                 Err(error) => error,
             };
-            // The call may have been carried out although its answer was lost, or by an earlier, dead run.
-            let may_be_there = matches!(error.class(), Class::Retry | Class::Exists);
+            // The call may have been carried out although its answer was lost, or by an earlier, dead run; or the
+            // resource was made, and what belongs to it (a route, an attachment) could not be added yet.
+            let may_be_there = !matches!(error.class(), Class::Refused | Class::Invalid);
             if may_be_there && let Some(owned) = self.look_for_own().await? {
                 self.created(owned.found.id.clone(), owned.found.outputs.clone());
                 return self.update(node, spec, &owned).await;
