@@ -13,6 +13,7 @@ use super::origins::{Origins, child};
 use super::overlay;
 use super::shape::{self, Shaped};
 use super::tree::{self, Entry, Node, Value};
+use super::types::{Database, Thresholds};
 use super::{Stack, facts, validate};
 
 /// No stack file is larger; what is, isn't one.
@@ -201,6 +202,13 @@ fn derive_defaults(json: &mut Json, origins: &mut Origins) {
             fill(database, "database", "performance_insights", false.into(), how);
         }
     }
+    let limit = json.get("database").and_then(connection_limit);
+    if let (Some(limit), Some(alerts)) = (limit, json.get_mut("alerts").and_then(Json::as_object_mut)) {
+        let thresholds = alerts.entry("thresholds").or_insert_with(empty);
+        let most = (limit * 4 / 5).max(Thresholds::default().database_connections);
+        let how = "80 % of what the class allows";
+        fill(thresholds, "alerts.thresholds", "database_connections", most.into(), how);
+    }
     if let Some(cache) = json.get_mut("cache") {
         let replicated = cache["replicas"].as_u64() != Some(0);
         fill(cache, "cache", "multi_az", replicated.into(), "follows replicas");
@@ -218,6 +226,14 @@ fn derive_defaults(json: &mut Json, origins: &mut Origins) {
             let path = format!("services.{name}.instances");
             fill(instances, &path, "desired", min, "follows min");
         }
+    }
+}
+
+/// How many connections the database's class allows, if the tables know it.
+fn connection_limit(database: &Json) -> Option<u32> {
+    match database.get("class").and_then(Json::as_str) {
+        Some(class) => facts::database::max_connections(class),
+        None => facts::database::max_connections(&Database::default().class),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Origins {
     pub(super) derived: IndexMap<String, &'static str>,
     /// Values that were refused. A default stands in their place, so nothing may be concluded from them.
     pub(super) refused: BTreeSet<String>,
+    /// Mappings in which a key isn't known.
+    pub(super) misspelt: BTreeSet<String>,
 }
 
 impl Origins {
@@ -80,6 +82,11 @@ impl Origins {
             path = parent(inner);
         }
         false
+    }
+
+    /// True when this mapping has keys that aren't known.
+    pub(super) fn has_unknown_keys(&self, path: &str) -> bool {
+        self.misspelt.contains(path)
     }
 
     /// The origin in words: `stacks/dev.yaml:12`, `--set`, or `default`.

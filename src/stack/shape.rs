@@ -88,8 +88,9 @@ impl<'a> Reader<'a> {
         let none = Map::new();
         let known = schema["properties"].as_object().unwrap_or(&none);
         let mut object = Map::new();
+        let outer = path;
         for (name, entry) in map {
-            let path = child(path, name);
+            let path = child(outer, name);
             self.origins.written.insert(
                 path.clone(),
                 Written {
@@ -101,6 +102,7 @@ impl<'a> Reader<'a> {
             let Some(value_schema) = self.schema_of_key(schema, name) else {
                 let keys = known.keys().map(String::as_str);
                 self.unknown_key(name, &entry.key, &path, keys);
+                self.origins.misspelt.insert(outer.to_owned());
                 continue;
             };
             if !self.plain_text(name, &entry.key) {

@@ -56,7 +56,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Reports what a table of AWS classes says.
-    fn class(&mut self, path: &str, class: &str, verdict: Verdict) {
+    fn class(&mut self, path: &str, class: &str, what: &str, verdict: Verdict) {
         match verdict {
             Verdict::Offered => {}
             Verdict::Unknown => self
@@ -64,7 +64,7 @@ impl<'a> Checker<'a> {
                 .at(path, "AWS may refuse this")
                 .report(),
             Verdict::Wrong { reason, help } => {
-                let message = format!("`{path}`: AWS has no `{class}`");
+                let message = format!("`{class}` is not {what}");
                 let mut finding = self.error("class", message).at(path, reason);
                 for line in help {
                     finding = finding.help(line);

@@ -2,6 +2,9 @@
 
 use super::{Family, Verdict, judge};
 
+/// What the names are, in messages.
+pub const WHAT: &str = "a node type of ElastiCache";
+
 /// Node types of ElastiCache in some region, without the previous generations that new clusters can't have.
 /// Source: "Supported node types" in the Amazon ElastiCache User Guide, and the AWS price list.
 const FAMILIES: &[Family] = &[
@@ -25,7 +28,7 @@ const FAMILIES: &[Family] = &[
 
 /// Whether ElastiCache has this node type.
 pub fn class(class: &str) -> Verdict {
-    judge(class, "cache.", FAMILIES, "a node type of ElastiCache")
+    judge(class, "cache.", FAMILIES, WHAT)
 }
 
 /// Node types whose processor credits run out under load.

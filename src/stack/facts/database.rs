@@ -2,6 +2,9 @@
 
 use super::{Family, Verdict, judge};
 
+/// What the names are, in messages.
+pub const WHAT: &str = "an instance class of Aurora MySQL";
+
 /// Instance classes that run Aurora MySQL 3 in some region.
 /// Source: "Supported DB engines for DB instance classes" in the Amazon Aurora User Guide, and the AWS price list.
 const FAMILIES: &[Family] = &[
@@ -25,7 +28,7 @@ const LONG_TERM: &[&str] = &["04", "10"];
 
 /// Whether Aurora MySQL runs on this class.
 pub fn class(class: &str) -> Verdict {
-    judge(class, "db.", FAMILIES, "an instance class of Aurora MySQL")
+    judge(class, "db.", FAMILIES, WHAT)
 }
 
 /// Whether Aurora MySQL has Performance Insights on this class: not on db.t2, db.t3, db.t4g.micro and db.t4g.small.

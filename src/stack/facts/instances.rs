@@ -2,6 +2,9 @@
 
 use super::{Family, Verdict, judge};
 
+/// What the names are, in messages.
+pub const WHAT: &str = "an instance type of EC2";
+
 /// Sizes by family of the general, compute and memory kinds, as far as they aren't bare metal; families that share
 /// their sizes share a line. Source: the AWS price list and "Amazon EC2 instance types by Region".
 const SIZES: &[(&str, &str)] = &[
@@ -49,7 +52,7 @@ const SPECIAL: &[&str] =
 pub fn instance_type(name: &str) -> Verdict {
     let families: Vec<Family> =
         SIZES.iter().flat_map(|(families, sizes)| families.split(' ').map(move |family| (family, *sizes))).collect();
-    let verdict = judge(name, "", &families, "an instance type of EC2");
+    let verdict = judge(name, "", &families, WHAT);
     let kind = name.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default();
     let special = SPECIAL.contains(&kind) && name.contains('.');
     match verdict {

@@ -49,11 +49,11 @@ pub(super) fn judge(class: &str, prefix: &str, families: &[Family], what: &str) 
             Verdict::Offered => format!("did you mean `{meant}`?"),
             _ => format!("{what} looks like `{prefix}{}`", first_class(families)),
         };
-        return wrong(format!("{what} begins with `{prefix}`"), vec![help]);
+        return wrong(format!("must begin with `{prefix}`"), vec![help]);
     };
     let Some((family, size)) = name.split_once('.') else {
         let help = format!("{what} looks like `{prefix}{}`", first_class(families));
-        return wrong(format!("not {what}"), vec![help]);
+        return wrong("must have a family and a size".to_owned(), vec![help]);
     };
     let Some((_, sizes)) = families.iter().find(|(known, _)| *known == family) else {
         if is_newer(family, families) && is_size(size) {

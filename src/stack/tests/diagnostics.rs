@@ -110,6 +110,7 @@ fn network() {
         "network: {cidr: 8.8.0.0/16}\n",
         "network:\n  zones: [a, c]\n  subnets:\n    public: [10.0.1.0/24, 10.0.1.128/25]\n    private: [10.0.11.0/24]\n    database: [10.1.0.0/24, 10.0.22.0/29]\n",
         "network:\n  zones: [a, c]\n  subnets:\n    public: [10.0.1.0/28, 10.0.2.1/24]\n    private: [10.0.11.0/24, 10.0.12.0/24]\n    database: [10.0.21.0/24, 10.0.22.0/24]\n",
+        "database: {readers: 15}\ncache: {replicas: 5, eviction: {}}\nnetwork:\n  zones: [a, c]\n  subnets:\n    public: [10.0.1.0/24, 10.0.2.0/24]\n    private: [10.0.3.0/24, 10.0.4.0/24]\n    database: [10.0.21.0/28, 10.0.22.0/28]\n",
         "protect: true\nalerts: {email: a@b.example}\nnetwork: {nat: single}\n",
         "network: {endpoints: [com.amazonaws.ap-northeast-2.ssm, SSM, secretmanager]}\n",
     ];

@@ -146,6 +146,14 @@ fn defaults_follow_from_other_values() {
     };
     assert!(insights("db.r6g.large"));
     assert!(!insights("db.t3.medium"));
+    let connections = |lines: &str| {
+        let stack = accepted(&stack_with(&format!("alerts: {{}}\n{lines}"))).stack;
+        stack.alerts.expect("alerts").thresholds.database_connections
+    };
+    assert_eq!(connections(""), 80);
+    assert_eq!(connections("database: {}\n"), 800);
+    assert_eq!(connections("database: {class: db.t3.medium}\n"), 80);
+    assert_eq!(connections("database: {class: db.r7i.48xlarge}\n"), 80);
     assert_eq!(accepted(&service_with("instances: {min: 7}")).stack.services["web"].instances.desired, 7);
     assert_eq!(accepted(&service_with("port: 8080")).stack.services["web"].scaling.cpu, Some(70));
     assert_eq!(accepted(&service_with("scaling: {steps: {}}")).stack.services["web"].scaling.cpu, None);

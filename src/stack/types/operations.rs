@@ -79,6 +79,7 @@ pub struct Alerts {
     pub email: Option<String>,
 
     /// When each alarm goes off.
+    #[schemars(transform = without_default)]
     pub thresholds: Thresholds,
 }
 
@@ -100,8 +101,8 @@ pub struct Thresholds {
     /// Percent of CPU of a database instance over 5 minutes.
     #[schemars(range(min = 1, max = 100))]
     pub database_cpu: u32,
-    /// Connections of a database instance. Stay below the class's limit (90 on db.t3.medium).
-    #[schemars(range(min = 1, max = 16000))]
+    /// Connections of a database instance. Default: 80, or 80 % of what the instance class allows if that is more.
+    #[schemars(range(min = 1, max = 16000), transform = without_default)]
     pub database_connections: u32,
     /// GiB of local storage (temporary tables, logs) left on a database instance.
     #[schemars(range(min = 1, max = 10000))]

@@ -7,9 +7,9 @@ pub(super) fn check(c: &mut Checker<'_>) {
     let Some(cache) = &c.stack.cache else {
         return;
     };
-    c.class("cache.class", &cache.class, facts::class(&cache.class));
+    c.class("cache.class", &cache.class, facts::WHAT, facts::class(&cache.class));
     if let Some(eviction) = &cache.eviction {
-        c.class("cache.eviction.class", &eviction.class, facts::class(&eviction.class));
+        c.class("cache.eviction.class", &eviction.class, facts::WHAT, facts::class(&eviction.class));
     }
     if cache.multi_az && cache.replicas == 0 {
         c.error("multi-az", "Redis over several zones needs a replica")

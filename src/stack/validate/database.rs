@@ -25,7 +25,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
 
 fn class(c: &mut Checker<'_>, database: &Database) {
     let class = &database.class;
-    c.class("database.class", class, facts::class(class));
+    c.class("database.class", class, facts::WHAT, facts::class(class));
     if database.performance_insights && !facts::supports_performance_insights(class) {
         c.error("performance-insights", format!("Aurora MySQL has no Performance Insights on {class}"))
             .at("database.performance_insights", "")

@@ -171,6 +171,7 @@ fn capacity(c: &mut Checker<'_>) {
     let Some(layout) = stack.network.subnet_layout() else {
         return;
     };
+    database_capacity(c, &layout);
     let endpoints = stack.interface_endpoints().len();
     let room: u64 = layout.private.iter().map(|net| usable(*net, endpoints)).sum();
     let wanted: u64 = stack.services.values().map(|s| u64::from(s.instances.max)).sum();
@@ -183,6 +184,22 @@ fn capacity(c: &mut Checker<'_>) {
         .at("network.cidr", "the VPC")
         .maybe_help(larger_subnets(stack.network.cidr, stack.network.zones.len(), wanted))
         .report();
+}
+
+/// All database instances and Redis nodes must fit into the database subnets.
+fn database_capacity(c: &mut Checker<'_>, layout: &Subnets) {
+    let database = c.stack.database.as_ref().map_or(0, |database| database.readers + 1);
+    let cache =
+        c.stack.cache.as_ref().map_or(0, |cache| {
+            cache.replicas + 1 + cache.eviction.as_ref().map_or(0, |eviction| eviction.replicas + 1)
+        });
+    let nodes = u64::from(database + cache);
+    let room: u64 = layout.database.iter().map(|net| usable(*net, 0)).sum();
+    if nodes > room {
+        c.error("capacity", format!("{nodes} database and Redis nodes don't fit into the database subnets"))
+            .at("network.subnets.database", format!("have room for {room}"))
+            .report();
+    }
 }
 
 /// Subnets to write out that have room for `wanted` instances: the VPC in 32 parts, or 16 for two or three zones.

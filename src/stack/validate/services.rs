@@ -36,7 +36,7 @@ fn program(c: &mut Checker<'_>, path: &str, service: &Service) {
         _ => {}
     }
     let class = &service.instances.instance_type;
-    c.class(&format!("{path}.instances.type"), class, instances::instance_type(class));
+    c.class(&format!("{path}.instances.type"), class, instances::WHAT, instances::instance_type(class));
 }
 
 fn counts(c: &mut Checker<'_>, path: &str, service: &Service) {
@@ -75,7 +75,8 @@ fn scaling(c: &mut Checker<'_>, path: &str, service: &Service) {
     let i = &service.instances;
     let path = format!("{path}.scaling");
     let none = scaling.cpu.is_none() && scaling.requests_per_target_per_minute.is_none() && scaling.steps.is_none();
-    if none && i.min < i.max && !c.origins.is_refused(&path) {
+    // A policy whose name is mistyped was meant to be one.
+    if none && i.min < i.max && !c.origins.is_refused(&path) && !c.origins.has_unknown_keys(&path) {
         c.warning("no-scaling", "no policy adds or takes away instances")
             .at_key(&path, "")
             .help("add `cpu: 70`, or set `max` to `min`")
