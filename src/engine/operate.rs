@@ -16,7 +16,7 @@ use super::{
 use crate::{
     aws::{Class, Context, Error},
     blueprint::{Blueprint, Node},
-    resource::{Change, Desired, Found, Scan, Select, Status},
+    resource::{Blocker, Change, Desired, Found, Scan, Select, Status},
 };
 
 /// Why an operation didn't reach its end.
@@ -31,6 +31,9 @@ const LISTING_LAG: Duration = Duration::from_secs(60);
 
 /// How long a refused call may be repeated until the rest of AWS has caught up with what this run has made.
 const CATCHING_UP: Duration = Duration::from_secs(90);
+
+/// How long a deletion waits for users that aren't the stack's.
+const STRANGERS: Duration = Duration::from_secs(15);
 
 /// How long a deletion waits for whoever still uses the resource.
 const LETTING_GO: Duration = Duration::from_secs(600);
@@ -144,12 +147,21 @@ impl Operate<'_> {
         let mut patience = Patience::new(kind.traits().timeout.max(LETTING_GO));
         loop {
             self.permitted()?;
-            match kind.delete(self.mutating, owned.found.clone()).await {
+            let error = match kind.delete(self.mutating, owned.found.clone()).await {
                 Ok(()) => break,
-                Err(error) => match error.class() {
-                    Class::Retry | Class::Conflict => self.pause(&mut patience, &error).await?,
-                    _ => return Err(failed(error)),
-                },
+                Err(error) => error,
+            };
+            match error.class() {
+                Class::Conflict => {
+                    let blockers = kind.blockers(self.cx, &owned.found.id).await.map_err(failed)?;
+                    // What isn't ours and doesn't go by itself will still be there in ten minutes.
+                    if !blockers.is_empty() && blockers.iter().all(|blocker| !blocker.passing) {
+                        patience.limit_to(STRANGERS);
+                    }
+                    self.pause(&mut patience, &blocked(error, &blockers)).await?;
+                }
+                Class::Retry => self.pause(&mut patience, &error).await?,
+                _ => return Err(failed(error)),
             }
         }
         if kind.traits().lingers {
@@ -251,6 +263,15 @@ impl Operate<'_> {
     }
 }
 
+/// The refusal, with who is to blame.
+fn blocked(error: Error, blockers: &[Blocker]) -> Error {
+    if blockers.is_empty() {
+        return error;
+    }
+    let names: Vec<&str> = blockers.iter().map(|blocker| blocker.what.as_str()).collect();
+    Error { message: format!("{} It is still used by {}.", error.message, names.join(", ")), ..error }
+}
+
 fn failed(error: impl ToString) -> Stop {
     Stop::Failed(error.to_string())
 }
@@ -273,6 +294,10 @@ struct Patience {
 impl Patience {
     fn new(limit: Duration) -> Self {
         Patience { begun: Instant::now(), limit, pause: Duration::from_millis(100) }
+    }
+
+    fn limit_to(&mut self, limit: Duration) {
+        self.limit = self.limit.min(limit);
     }
 
     /// Waits a while; false when the limit is reached.

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use super::scan::Scan;
+use super::{blocker::Blocker, scan::Scan};
 use crate::aws::{Context, Result, Tags};
 
 /// Which resources to look for.
@@ -200,6 +200,11 @@ pub trait Kind: Send + Sync + 'static {
     /// Changes the attributes that differ.
     fn update(cx: &Context, change: &Change<Self::Spec>) -> impl Future<Output = Result<()>> + Send;
 
+    /// Who still uses a resource that AWS refuses to delete.
+    fn blockers(_cx: &Context, _id: &str) -> impl Future<Output = Result<Vec<Blocker>>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
     /// Deletes it. Something that isn't there is deleted.
     fn delete(cx: &Context, found: &Found<Self::Spec>) -> impl Future<Output = Result<()>> + Send;
 }
@@ -218,6 +223,7 @@ pub trait AnyKind: Send + Sync {
     async fn create(&self, cx: &Context, desired: Desired<Value>) -> Result<Created>;
     async fn update(&self, cx: &Context, change: Change<Value>) -> Result<()>;
     async fn delete(&self, cx: &Context, found: Found) -> Result<()>;
+    async fn blockers(&self, cx: &Context, id: &str) -> Result<Vec<Blocker>>;
 }
 
 /// A [`Kind`] as an [`AnyKind`].
@@ -261,6 +267,10 @@ impl<K: Kind> AnyKind for Erased<K> {
         let Change { found, desired, paths } = change;
         let change = Change { found: typed::<K>(found)?, desired: typed_desired::<K>(desired)?, paths };
         K::update(cx, &change).await
+    }
+
+    async fn blockers(&self, cx: &Context, id: &str) -> Result<Vec<Blocker>> {
+        K::blockers(cx, id).await
     }
 
     async fn delete(&self, cx: &Context, found: Found) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What AWS has: one file per kind of resource, each with its spec and how to find, make, change and delete it.
 
+mod blocker;
 mod ec2;
 pub mod elasticache;
 mod elb;
@@ -9,6 +10,7 @@ pub mod rds;
 mod reference;
 mod scan;
 
+pub use blocker::Blocker;
 pub use kind::{
     AnyKind, Change, Created, Desired, Effect, Erased, Found, Kind, Outputs, Replacement, Select, Status, Traits, root,
 };

@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, Ipv6Range, PrefixListId,
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc, ec2};
+use super::{Blocker, blocker, Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc, ec2};
 use crate::aws::{Context, Error, Result, tags};
 
 pub struct SecurityGroup;
@@ -191,6 +191,12 @@ impl Kind for SecurityGroup {
             set_rules(cx, id, Direction::Egress, &found.egress, &desired.egress).await?;
         }
         ec2::update_tags(cx, change).await
+    }
+
+    async fn blockers(cx: &Context, id: &str) -> Result<Vec<Blocker>> {
+        let (interfaces, groups) =
+            tokio::try_join!(blocker::network_interfaces(cx, "group-id", id), blocker::groups_naming(cx, id))?;
+        Ok([interfaces, groups].concat())
     }
 
     async fn delete(cx: &Context, found: &Found<SecurityGroupSpec>) -> Result<()> {

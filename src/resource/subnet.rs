@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, SubnetState};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc, ec2};
+use super::{Blocker, blocker, Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc, ec2};
 use crate::aws::{Context, Error, Result};
 
 pub struct Subnet;
@@ -77,6 +77,10 @@ impl Kind for Subnet {
             set_public_ips(cx, &change.found.id, change.desired.spec.public_ips).await?;
         }
         ec2::update_tags(cx, change).await
+    }
+
+    async fn blockers(cx: &Context, id: &str) -> Result<Vec<Blocker>> {
+        blocker::network_interfaces(cx, "subnet-id", id).await
     }
 
     async fn delete(cx: &Context, found: &Found<SubnetSpec>) -> Result<()> {

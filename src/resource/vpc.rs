@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, VpcAttributeName, VpcState};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Scan, Select, Status, Traits, ec2};
+use super::{Blocker, blocker, Change, Created, Desired, Effect, Found, Kind, Outputs, Scan, Select, Status, Traits, ec2};
 use crate::aws::{Context, Error, Result};
 
 pub struct Vpc;
@@ -76,6 +76,10 @@ impl Kind for Vpc {
             set_dns_hostnames(cx, id, change.desired.spec.dns_hostnames).await?;
         }
         ec2::update_tags(cx, change).await
+    }
+
+    async fn blockers(cx: &Context, id: &str) -> Result<Vec<Blocker>> {
+        blocker::network_interfaces(cx, "vpc-id", id).await
     }
 
     async fn delete(cx: &Context, found: &Found<VpcSpec>) -> Result<()> {

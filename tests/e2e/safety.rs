@@ -106,3 +106,27 @@ async fn ctrl_c_stops_in_order_and_gives_the_lock_back() {
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroy_that_is_stuck_names_who_is_in_its_way() {
+    let world = World::new();
+    let stack = world.write("stack.yaml", NETWORK);
+    world.on(&stack, "apply", &["--yes"]).await.exits(0);
+    let cx = world.clients().await;
+    let subnets = cx.ec2.describe_subnets().send().await.expect("subnets");
+    let ours =
+        |subnet: &&aws_sdk_ec2::types::Subnet| subnet.tags().iter().any(|t| t.value() == Some("subnet-private-a"));
+    let subnet = subnets.subnets().iter().find(ours).and_then(|subnet| subnet.subnet_id()).expect("our subnet");
+    let made =
+        cx.ec2.create_network_interface().subnet_id(subnet).description("somebody's").send().await.expect("made");
+    let interface = made.network_interface().and_then(|i| i.network_interface_id()).expect("an id").to_owned();
+
+    let stuck = world.on(&stack, "destroy", &["--yes"]).await.exits(1);
+    assert!(stuck.err.contains(&interface) && stuck.err.contains("somebody's"), "{}", stuck.err);
+    // Everything that isn't held back is gone, and what is can be finished later.
+    let rows = world.on(&stack, "resources", &["--json"]).await.exits(0).json();
+    let left: Vec<_> = rows.as_array().expect("a list").iter().filter_map(|row| row["id"].as_str()).collect();
+    assert_eq!(left, ["subnet-private-a", "vpc"]);
+    cx.ec2.delete_network_interface().network_interface_id(interface).send().await.expect("deleted");
+    world.on(&stack, "destroy", &["--yes"]).await.exits(0);
+}
