@@ -38,8 +38,7 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Me
     let alerts = stack.alerts.as_ref().map(|alerts| {
         let topic = add_topic(blueprint, stack, ALERTS, alerts_policy(stack, facts));
         if let Some(address) = &alerts.email {
-            let spec =
-                SubscriptionSpec { topic: topic.arn(), protocol: "email".into(), endpoint: address.clone(), raw: None };
+            let spec = SubscriptionSpec { topic: topic.arn(), protocol: "email".into(), endpoint: address.clone() };
             blueprint.add::<Subscription>(subscription::logical_id("email", address), address, spec);
         }
         blueprint.output("alerts_topic_arn", topic.arn().to_string());
@@ -94,7 +93,7 @@ fn add_queues(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts, messaging
     };
     let queue = blueprint.add::<Queue>(QUEUE, &name(QUEUE), work);
 
-    let spec = SubscriptionSpec { topic: events.arn(), protocol: "sqs".into(), endpoint: queue.arn(), raw: Some(true) };
+    let spec = SubscriptionSpec { topic: events.arn(), protocol: "sqs".into(), endpoint: queue.arn() };
     blueprint.add::<Subscription>(subscription::logical_id("sqs", ""), &name(QUEUE), spec);
 
     blueprint.output("queue_url", queue.url().to_string());

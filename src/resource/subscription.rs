@@ -4,7 +4,7 @@ use aws_sdk_sns::types::Subscription as Listed;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Topic, Traits};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Result};
 
 pub struct Subscription;
 
@@ -19,9 +19,6 @@ pub struct SubscriptionSpec {
     pub protocol: String,
     /// The e-mail address or the queue's ARN.
     pub endpoint: String,
-    /// Whether a queue gets the bare message instead of SNS's envelope.
-    #[serde(default)]
-    pub raw: Option<bool>,
 }
 
 /// The logical id of a subscription: an address has one of its own, because a subscription that waits for its
@@ -38,8 +35,8 @@ impl Kind for Subscription {
     const TRAITS: Traits = Traits::INSTANT;
     type Spec = SubscriptionSpec;
 
-    fn effect(path: &str) -> Effect {
-        if path == "raw" { Effect::InPlace } else { Effect::Replace }
+    fn effect(_path: &str) -> Effect {
+        Effect::Replace
     }
 
     /// Asks topic by topic: the list of the whole account still shows the subscriptions of deleted topics, under the ARN
@@ -55,27 +52,22 @@ impl Kind for Subscription {
             Select::Stack => exists(subscription),
             Select::One(id) => subscription.subscription_arn() == Some(*id),
         });
-        futures::future::try_join_all(wanted.map(|subscription| describe(scan, subscription))).await
+        Ok(wanted.map(describe).collect())
     }
 
     /// SNS answers a repeated call with the subscription that the first one made.
     async fn create(cx: &Context, desired: &Desired<SubscriptionSpec>) -> Result<Created> {
         let spec = &desired.spec;
-        let mut call = cx.sns.subscribe().topic_arn(&*spec.topic).protocol(&spec.protocol).endpoint(&spec.endpoint);
-        if let Some(raw) = spec.raw {
-            call = call.attributes(RAW, raw.to_string());
-        }
+        let call = cx.sns.subscribe().topic_arn(&*spec.topic).protocol(&spec.protocol).endpoint(&spec.endpoint);
         let answer = call.send().await?;
         // For an address that must be confirmed first, the answer is a text.
         let arn = answer.subscription_arn.filter(|arn| arn.starts_with("arn:"));
         Ok(Created::new(arn.unwrap_or_else(|| PENDING.into())))
     }
 
-    async fn update(cx: &Context, change: &Change<SubscriptionSpec>) -> Result<()> {
-        if let Some(raw) = change.desired.spec.raw.filter(|_| change.touches(&["raw"])) {
-            let call = cx.sns.set_subscription_attributes().subscription_arn(&change.found.id);
-            call.attribute_name(RAW).attribute_value(raw.to_string()).send().await?;
-        }
+    /// Nothing about it can be changed in place. A queue gets SNS's envelope: whether it would get bare messages is told
+    /// only by a call per subscription.
+    async fn update(_cx: &Context, _change: &Change<SubscriptionSpec>) -> Result<()> {
         Ok(())
     }
 
@@ -89,32 +81,24 @@ impl Kind for Subscription {
     }
 }
 
-const RAW: &str = "RawMessageDelivery";
-
 /// Lists go on showing a subscription for some days after its end, with `Deleted` for an ARN.
 fn exists(subscription: &Listed) -> bool {
     subscription.subscription_arn().is_some_and(|arn| arn == PENDING || arn.starts_with("arn:"))
 }
 
-async fn describe(scan: &Scan<'_>, listed: Listed) -> Result<Found<SubscriptionSpec>> {
+fn describe(listed: Listed) -> Found<SubscriptionSpec> {
     let id = listed.subscription_arn.unwrap_or_default();
     let protocol = listed.protocol.unwrap_or_default();
     let endpoint = listed.endpoint.unwrap_or_default();
-    let raw = if protocol == "sqs" {
-        let answer = scan.sns.get_subscription_attributes().subscription_arn(&id).send().await.map_err(Error::from)?;
-        answer.attributes().map(|attributes| attributes.get(RAW).is_some_and(|raw| raw == "true"))
-    } else {
-        None
-    };
-    Ok(Found {
+    Found {
         logical_id: logical_id(&protocol, &endpoint),
         id,
-        spec: SubscriptionSpec { topic: Ref::known(listed.topic_arn.unwrap_or_default()), protocol, endpoint, raw },
+        spec: SubscriptionSpec { topic: Ref::known(listed.topic_arn.unwrap_or_default()), protocol, endpoint },
         outputs: Outputs::new(),
         // Subscriptions can't carry any.
         tags: None,
         status: Status::Ready,
-    })
+    }
 }
 
 #[cfg(test)]

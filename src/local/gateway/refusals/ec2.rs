@@ -172,6 +172,11 @@ async fn subnet_in_use(state: &State, call: &Call) -> Result<(), Refusal> {
     if occupant(state, call, ("subnet-id", subnet)).await?.is_some() {
         return Err(in_use());
     }
+    // moto makes none for what it runs itself, so these are somebody's own.
+    let interfaces = filtered(state, call, "DescribeNetworkInterfaces", &[("subnet-id", subnet)]).await?;
+    if !interfaces.members("networkInterfaceSet").is_empty() {
+        return Err(in_use());
+    }
     let balancers = state.upstream.ask(call, "elasticloadbalancing", "DescribeLoadBalancers", &[]).await?;
     if balancers.all("SubnetId").iter().any(|id| id.text == subnet) {
         return Err(in_use());
