@@ -83,6 +83,22 @@ pub struct ServeArgs {
     pub migrate: bool,
     #[command(flatten)]
     pub limits: LimitArgs,
+    #[command(flatten)]
+    pub messaging: MessagingArgs,
+}
+
+/// Where messages go. Without a topic this process consumes them itself.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MessagingArgs {
+    /// SNS topic to publish to
+    #[arg(long, env = "TICKETING_SNS_TOPIC_ARN")]
+    pub sns_topic_arn: Option<String>,
+    /// SQS queue to consume, subscribed to the topic
+    #[arg(long, env = "TICKETING_SQS_QUEUE_URL")]
+    pub sqs_queue_url: Option<String>,
+    /// SNS platform application through which devices get push messages
+    #[arg(long, env = "TICKETING_SNS_PLATFORM_ARN")]
+    pub sns_platform_arn: Option<String>,
 }
 
 /// Times and limits that can be tuned.
@@ -96,6 +112,10 @@ pub struct LimitArgs {
     #[arg(long, env = "TICKETING_HOLD_LIMIT", default_value_t = 8,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub hold_limit: u32,
+    /// Seconds that an offer from the waitlist lasts
+    #[arg(long, env = "TICKETING_OFFER_SECONDS", default_value_t = 900,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub offer_seconds: u32,
     /// Seconds that one request may take
     #[arg(long, env = "TICKETING_REQUEST_SECONDS", default_value_t = 15,
           value_parser = clap::value_parser!(u64).range(1..=300))]

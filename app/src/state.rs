@@ -7,11 +7,13 @@ use crate::events::cache::EventCache;
 use crate::events::live::Live;
 use crate::health::Health;
 use crate::kv::Kv;
+use crate::outbox::messaging::Messaging;
+use crate::outbox::relay;
 use crate::queue::{Queue, QueueView};
 use crate::sales::Sales;
 use crate::sales::tickets::TicketSigner;
 use crate::staff::Attempts;
-use crate::telemetry;
+use crate::{telemetry, waitlist};
 use moka::future::Cache;
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub struct Inner {
     pub attempts: Attempts,
     /// Wrong passwords, by e-mail address
     pub logins: Attempts,
+    /// SNS and SQS
+    pub messaging: Messaging,
     /// Whether the parts work
     pub health: Health,
     /// Which part of the service this is
@@ -81,6 +85,7 @@ impl AppState {
             attempts: Attempts::new(kv.clone(), "code4"),
             logins: Attempts::new(kv.clone(), "login"),
             live: Live::default(),
+            messaging: Messaging::new(&args.messaging),
             health: Health::default(),
             role: args.role,
             limits: args.limits.clone(),
@@ -97,6 +102,9 @@ impl AppState {
         self.spawn(|state| async move { state.health.watch(&state.db).await });
         if self.role.includes(Role::Worker) {
             self.spawn(|state| async move { telemetry::audit(&state).await });
+            self.spawn(|state| async move { relay::run(&state).await });
+            self.spawn(|state| async move { state.messaging.consume(&state).await });
+            self.spawn(|state| async move { waitlist::sweep(&state).await });
         }
         if self.role.includes(Role::Queue) {
             self.spawn(|state| async move { state.queue.run().await });

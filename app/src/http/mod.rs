@@ -9,7 +9,7 @@ pub use server::serve;
 use crate::config::Role;
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{accounts, events, health, queue, sales, staff, telemetry, wallet};
+use crate::{accounts, events, health, notifications, queue, sales, staff, telemetry, waitlist, wallet};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -45,8 +45,13 @@ impl utoipa::Modify for Security {
 fn api(role: Role) -> OpenApiRouter<AppState> {
     let mut router = OpenApiRouter::with_openapi(ApiDoc::openapi()).merge(health::routes());
     if role.includes(Role::Api) {
-        router =
-            router.merge(accounts::routes()).merge(events::routes()).merge(sales::routes()).merge(wallet::routes());
+        router = router
+            .merge(accounts::routes())
+            .merge(events::routes())
+            .merge(sales::routes())
+            .merge(wallet::routes())
+            .merge(waitlist::routes())
+            .merge(notifications::routes());
     }
     if role.includes(Role::Queue) {
         router = router.merge(queue::routes());

@@ -1,8 +1,37 @@
 //! The transactional outbox: what happened is written down in the transaction in which it happens.
 
+mod consumer;
+pub mod messaging;
+pub mod relay;
+
 use crate::sales::ReservationView;
 use serde_json::{Value, json};
 use sqlx::{MySqlConnection, QueryBuilder};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The same for every delivery
+    pub id: u64,
+    /// What happened, such as `reservation.confirmed`
+    pub kind: String,
+    /// To which event
+    pub event_id: u64,
+    /// Details, by kind
+    pub payload: Value,
+}
+
+impl Message {
+    /// The user whom it is about.
+    pub fn user_id(&self) -> Option<&str> {
+        self.payload["userId"].as_str()
+    }
+
+    /// The seats that it is about.
+    pub fn seats(&self) -> impl Iterator<Item = String> + '_ {
+        self.payload["seats"].as_array().into_iter().flatten().filter_map(|seat| seat.as_str().map(str::to_owned))
+    }
+}
 
 /// What messages tell about a reservation.
 pub fn reservation_payload(view: &ReservationView) -> Value {

@@ -5,6 +5,7 @@ use super::read;
 use crate::accounts::tokens::Caller;
 use crate::db;
 use crate::error::{ApiError, Result};
+use crate::waitlist;
 use sqlx::MySqlConnection;
 use std::time::Duration;
 
@@ -20,11 +21,7 @@ impl Sales {
             let error = match self.cancel_once(caller, id, reason).await {
                 Ok(Ok(cancelled)) => {
                     metrics::counter!("ticketing_cancellations_total").increment(1);
-                    self.events.versions().bump(cancelled.event_id).await;
-                    if let Err(error) = self.holds.mark(cancelled.event_id, &cancelled.seats).await {
-                        // The worker does it when it reads the outbox.
-                        tracing::debug!(%error, "freed seats could not be marked");
-                    }
+                    self.stock_changed(cancelled.event_id, &cancelled.seats).await;
                     return Ok(());
                 }
                 Ok(Err(refused)) => return Err(refused),
@@ -68,11 +65,11 @@ impl Sales {
         if view.payment_method == "WALLET" && view.amount > 0 {
             self.payments.refund(&mut tx, &view.user_id, view.amount, id).await?;
         }
-        restore(&mut tx, view.event_id, view.quantity).await?;
         let payload = crate::outbox::reservation_payload(&view);
         crate::outbox::write(&mut tx, view.event_id, "reservation.cancelled", std::iter::once(payload)).await?;
+        let seats: Vec<String> = view.tickets.into_iter().filter_map(|ticket| ticket.seat_id).collect();
+        give_back(&mut tx, view.event_id, view.quantity, &seats, self.offer_seconds).await?;
         tx.commit().await?;
-        let seats = view.tickets.into_iter().filter_map(|ticket| ticket.seat_id).collect();
         Ok(Ok(Cancelled { event_id: view.event_id, seats }))
     }
 }
@@ -105,7 +102,18 @@ pub async fn close(
     Ok(true)
 }
 
-/// Puts tickets back on sale.
+/// Puts tickets back on sale, or offers them to those who wait for some. The event's row must be locked.
+pub async fn give_back(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    quantity: u32,
+    seats: &[String],
+    offer_seconds: u32,
+) -> Result<(), sqlx::Error> {
+    restore(connection, event_id, quantity).await?;
+    waitlist::offer(connection, event_id, seats, offer_seconds).await
+}
+
 async fn restore(connection: &mut MySqlConnection, event_id: u64, quantity: u32) -> Result<(), sqlx::Error> {
     let updated = sqlx::query(
         "UPDATE events SET available_seats = available_seats + ? WHERE id = ? AND available_seats + ? <= total_seats",

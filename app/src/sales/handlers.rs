@@ -1,5 +1,6 @@
 //! The API of reservations.
 
+use super::requests::{self, RequestView};
 use super::{HoldRef, Order, PaymentMethod, ReservationView, idempotency_key, read};
 use crate::accounts::Role;
 use crate::accounts::tokens::{Caller, Purpose, TokenError};
@@ -115,10 +116,13 @@ pub(super) fn request_hash(parts: &impl Serialize) -> Result<[u8; 32]> {
 
 /// Reserve
 ///
-/// With an `Idempotency-Key` header a repeated request gives the same reservation instead of a second one.
+/// With an `Idempotency-Key` header a repeated request gives the same reservation instead of a second one. With
+/// `Prefer: respond-async` the answer is 202, and the request's state tells what becomes of it.
 #[utoipa::path(post, path = "/api/reservations", tag = "reservations", request_body = NewReservation,
-    params(("Idempotency-Key" = Option<String>, Header), ("X-Queue-Pass" = Option<String>, Header)), security(("bearer" = [])), responses(
+    params(("Idempotency-Key" = Option<String>, Header), ("X-Queue-Pass" = Option<String>, Header),
+        ("Prefer" = Option<String>, Header)), security(("bearer" = [])), responses(
     (status = 201, description = "reserved", body = ReservationView),
+    (status = 202, description = "accepted; `Location` tells where to ask", body = RequestView),
     (status = 400, description = "`bad_idempotency_key`, `invalid_body`", body = Problem),
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 402, description = "`insufficient_balance`", body = Problem),
@@ -133,7 +137,7 @@ async fn reserve(
     caller: Caller,
     headers: HeaderMap,
     Json(body): Json<NewReservation>,
-) -> Result<(StatusCode, axum::Json<ReservationView>)> {
+) -> Result<Response> {
     check_user_id(&body.user_id)?;
     caller.require_self(&body.user_id)?;
     let quantity = quantity(body.quantity, &body.seat_ids)?;
@@ -141,13 +145,13 @@ async fn reserve(
     let hash = request_hash(&body)?;
     // Before anything that the first request may have used up.
     if let Some(key) = &key
-        && let Some(view) = made_before(&state, &body.user_id, key, hash).await?
+        && let Some(view) = state.sales.made_before(&body.user_id, key, hash).await?
     {
-        return Ok((StatusCode::CREATED, axum::Json(view)));
+        return Ok((StatusCode::CREATED, axum::Json(view)).into_response());
     }
     let event = state.events.existing(body.event_id).await?;
     queue::check(&state, &headers, &caller, &event).await?;
-    let mut order = Order {
+    let order = Order {
         client_key: key.is_some(),
         idempotency_key: key.unwrap_or_else(|| format!("s:{}", random::code(26))),
         request_hash: hash,
@@ -159,20 +163,13 @@ async fn reserve(
         hold: None,
         group_id: None,
     };
-    let mut taken = None;
-    if !order.seats.is_empty() {
-        // Held for the moment of the sale, so that nobody's hold is overridden.
-        let hold = state.sales.holds.take(body.event_id, &order.user_id, quantity, order.seats.clone(), 0).await?;
-        order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
-        taken = Some(hold);
-    }
-    let outcome = state.sales.sell(body.event_id, order).await;
-    if let (Some(hold), Err(_)) = (&taken, &outcome) {
-        state.sales.holds.release_or_expire(hold).await;
-    }
-    let view = outcome?;
+    let answer = if requests::wanted(&headers) {
+        requests::accept(&state, body.event_id, order).await?
+    } else {
+        (StatusCode::CREATED, axum::Json(state.sales.sell_held(body.event_id, order).await?)).into_response()
+    };
     state.queue.completed(&event, &caller.user_id).await;
-    Ok((StatusCode::CREATED, axum::Json(view)))
+    Ok(answer)
 }
 
 pub(super) fn payment(caller: &Caller, method: Option<PaymentMethod>) -> Result<Option<PaymentMethod>> {
@@ -213,7 +210,7 @@ async fn confirm(
     let mut hold = hold_of(&state, &caller, &body.hold_token)?;
     let key = format!("h:{}", hold.hold);
     let request_hash = request_hash(&hold.hold)?;
-    if let Some(view) = made_before(&state, &hold.user, &key, request_hash).await? {
+    if let Some(view) = state.sales.made_before(&hold.user, &key, request_hash).await? {
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
     let event = state.events.existing(hold.event).await?;
@@ -240,22 +237,6 @@ async fn confirm(
     let view = outcome?;
     state.queue.completed(&event, &caller.user_id).await;
     Ok((StatusCode::CREATED, axum::Json(view)))
-}
-
-/// The reservation that was made under this key before.
-async fn made_before(state: &AppState, user_id: &str, key: &str, hash: [u8; 32]) -> Result<Option<ReservationView>> {
-    let mut connection = state.db.acquire().await?;
-    let known: Option<(u64, Vec<u8>)> =
-        sqlx::query_as("SELECT id, request_hash FROM reservations WHERE user_id = ? AND idempotency_key = ?")
-            .bind(user_id)
-            .bind(key)
-            .fetch_optional(&mut *connection)
-            .await?;
-    match known {
-        None => Ok(None),
-        Some((id, known)) if known == hash => Ok(read::by_id(&mut connection, id).await?),
-        Some(_) => Err(super::sell::key_reused()),
-    }
 }
 
 async fn own(state: &AppState, caller: &Caller, id: u64) -> Result<ReservationView> {

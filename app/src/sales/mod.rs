@@ -4,14 +4,15 @@
 //! one transaction in the database ([`sell`]), entered through a lane per event ([`lane`]) that puts what waits
 //! into one commit.
 
-mod cancel;
+pub mod cancel;
 mod groups;
 mod handlers;
 mod hold_handlers;
 pub mod holds;
 mod lane;
-mod read;
+pub mod read;
 mod record;
+pub mod requests;
 pub mod seat_map;
 mod sell;
 pub mod tickets;
@@ -34,7 +35,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Routes of sales.
 pub fn routes() -> OpenApiRouter<AppState> {
-    handlers::routes().merge(hold_handlers::routes()).merge(groups::routes()).merge(seat_map::routes())
+    handlers::routes()
+        .merge(hold_handlers::routes())
+        .merge(groups::routes())
+        .merge(seat_map::routes())
+        .merge(requests::routes())
 }
 
 /// How a reservation is paid.
@@ -103,6 +108,7 @@ pub struct Sales {
     db: MySqlPool,
     events: EventCache,
     payments: Arc<dyn PaymentProvider>,
+    offer_seconds: u32,
 }
 
 impl Sales {
@@ -116,12 +122,58 @@ impl Sales {
             db,
             events,
             payments,
+            offer_seconds: limits.offer_seconds,
         }
     }
 
     /// Sells; when this returns, the sale is committed and everybody can see it.
     pub async fn sell(&self, event_id: u64, order: Order) -> Result<ReservationView> {
         self.lanes.submit(event_id, order).await
+    }
+
+    /// Sells without a hold of the buyer's: seats are held for the moment of the sale, so that nobody's hold is
+    /// overridden.
+    pub async fn sell_held(&self, event_id: u64, mut order: Order) -> Result<ReservationView> {
+        if order.seats.is_empty() {
+            return self.sell(event_id, order).await;
+        }
+        let hold = self.holds.take(event_id, &order.user_id, order.quantity, order.seats.clone(), 0).await?;
+        order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
+        let outcome = self.sell(event_id, order).await;
+        if outcome.is_err() {
+            self.holds.release_or_expire(&hold).await;
+        }
+        outcome
+    }
+
+    /// The reservation that was made under this key before.
+    pub async fn made_before(&self, user_id: &str, key: &str, hash: [u8; 32]) -> Result<Option<ReservationView>> {
+        let mut connection = self.db.acquire().await?;
+        let known: Option<(u64, Vec<u8>)> =
+            sqlx::query_as("SELECT id, request_hash FROM reservations WHERE user_id = ? AND idempotency_key = ?")
+                .bind(user_id)
+                .bind(key)
+                .fetch_optional(&mut *connection)
+                .await?;
+        match known {
+            None => Ok(None),
+            Some((id, known)) if known == hash => Ok(read::by_id(&mut connection, id).await?),
+            Some(_) => Err(sell::key_reused()),
+        }
+    }
+
+    /// How a waitlist's offers are paid.
+    pub fn payments(&self) -> &dyn PaymentProvider {
+        self.payments.as_ref()
+    }
+
+    /// To be called after a commit that changed an event's stock or seats.
+    pub async fn stock_changed(&self, event_id: u64, seats: &[String]) {
+        self.events.versions().bump(event_id).await;
+        if let Err(error) = self.holds.mark(event_id, seats).await {
+            // The worker does it when it reads the outbox.
+            tracing::debug!(%error, event_id, "seat marks are left as they are");
+        }
     }
 }
 

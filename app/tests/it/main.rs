@@ -1,6 +1,7 @@
 //! Integration tests: the service over HTTP, on a MariaDB and a Redis of their own.
 
 mod accounts;
+mod aftermath;
 mod contract;
 mod door;
 mod faults;

@@ -150,6 +150,11 @@ impl App {
         Self::serve(self.args.clone()).await
     }
 
+    /// Another instance with other options.
+    pub async fn another_with(&self, options: &[&str]) -> Self {
+        Self::serve(serve_args(&self.args.database.url, &self.args.redis.url, options)).await
+    }
+
     async fn serve(args: ServeArgs) -> Self {
         let state = AppState::new(&args).expect("state");
         state.spawn_background();

@@ -1,0 +1,242 @@
+//! The waitlist: who waits for a sold-out event is offered what comes back, in order, for a limited time.
+//!
+//! An offer is a reservation with the status `OFFERED`: it has its tickets and seats, so that nobody else can buy
+//! them, and becomes a sale when it is accepted.
+
+mod handlers;
+
+pub use handlers::routes;
+
+use crate::db::datetime;
+use crate::error::{ApiError, Result};
+use crate::outbox;
+use crate::sales::cancel::{close, give_back};
+use crate::sales::{ReservationView, read, tickets};
+use crate::state::AppState;
+use serde_json::json;
+use sqlx::{MySqlConnection, QueryBuilder};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// The kind of message that tells about an offer.
+pub const OFFERED: &str = "waitlist.offered";
+/// The kind of message that tells about the end of an offer.
+pub const EXPIRED: &str = "waitlist.expired";
+
+#[derive(sqlx::FromRow)]
+struct Waiting {
+    id: u64,
+    user_id: String,
+    quantity: u32,
+}
+
+#[derive(sqlx::FromRow)]
+struct Stock {
+    available_seats: u32,
+    seated: bool,
+    price: u64,
+    cancelled: bool,
+}
+
+async fn lock_stock(connection: &mut MySqlConnection, event_id: u64) -> Result<Option<Stock>, sqlx::Error> {
+    sqlx::query_as("SELECT available_seats, seated, price, cancelled FROM events WHERE id = ? FOR UPDATE")
+        .bind(event_id)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Offers what just came back to those who wait, strictly in order: as long as the first one's wish can be met.
+/// `seats` are the seats that came back. The event's row must be locked.
+pub async fn offer(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    seats: &[String],
+    seconds: u32,
+) -> Result<(), sqlx::Error> {
+    let mut seats = seats.to_vec();
+    loop {
+        let first: Option<Waiting> = sqlx::query_as(
+            "SELECT id, user_id, quantity FROM waitlist WHERE event_id = ? AND status = 'WAITING' ORDER BY id LIMIT 1 \
+             FOR UPDATE",
+        )
+        .bind(event_id)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let (Some(first), Some(stock)) = (first, lock_stock(connection, event_id).await?) else { return Ok(()) };
+        let quantity = first.quantity as usize;
+        let too_few = stock.available_seats < first.quantity || (stock.seated && seats.len() < quantity);
+        if too_few || stock.cancelled {
+            return Ok(());
+        }
+        let seats: Vec<String> = if stock.seated { seats.drain(..quantity).collect() } else { Vec::new() };
+        offer_to(connection, event_id, &first, &stock, &seats, seconds).await?;
+    }
+}
+
+async fn offer_to(
+    connection: &mut MySqlConnection,
+    event_id: u64,
+    first: &Waiting,
+    stock: &Stock,
+    seats: &[String],
+    seconds: u32,
+) -> Result<(), sqlx::Error> {
+    let amount = match seats.is_empty() {
+        true => stock.price * u64::from(first.quantity),
+        false => price_of(connection, event_id, seats).await?,
+    };
+    let now = OffsetDateTime::now_utc();
+    let id = sqlx::query(
+        "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, idempotency_key, \
+         request_hash, offer_expires_at, created_at) VALUES (?, ?, ?, 'OFFERED', ?, 'NONE', ?, ?, ?, ?)",
+    )
+    .bind(event_id)
+    .bind(&first.user_id)
+    .bind(first.quantity)
+    .bind(amount)
+    .bind(format!("w:{}", first.id))
+    .bind(&[0_u8; 32][..])
+    .bind(datetime(now + Duration::from_secs(seconds.into())))
+    .bind(datetime(now))
+    .execute(&mut *connection)
+    .await?
+    .last_insert_id();
+    QueryBuilder::new("INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ")
+        .push_values(0..first.quantity as usize, |mut row, n| {
+            row.push_bind(id)
+                .push_bind(event_id)
+                .push_bind(seats.get(n))
+                .push_bind(tickets::new_code())
+                .push_bind(0_u64)
+                .push_bind("ACTIVE");
+        })
+        .build()
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE waitlist SET status = 'OFFERED', reservation_id = ? WHERE id = ?")
+        .bind(id)
+        .bind(first.id)
+        .execute(&mut *connection)
+        .await?;
+    let taken =
+        sqlx::query("UPDATE events SET available_seats = available_seats - ? WHERE id = ? AND available_seats >= ?")
+            .bind(first.quantity)
+            .bind(event_id)
+            .bind(first.quantity)
+            .execute(&mut *connection)
+            .await?;
+    if taken.rows_affected() != 1 {
+        return Err(sqlx::Error::RowNotFound);
+    }
+    let payload = json!({"reservationId": id, "userId": first.user_id, "quantity": first.quantity, "seats": seats});
+    outbox::write(connection, event_id, OFFERED, std::iter::once(payload)).await
+}
+
+async fn price_of(connection: &mut MySqlConnection, event_id: u64, seats: &[String]) -> Result<u64, sqlx::Error> {
+    let mut sql = QueryBuilder::new(
+        "SELECT CAST(COALESCE(SUM(COALESCE(p.price, e.price)), 0) AS UNSIGNED) FROM seats s \
+         JOIN events e ON e.id = s.event_id LEFT JOIN price_tiers p ON p.event_id = s.event_id AND p.grade = s.grade \
+         WHERE s.event_id = ",
+    );
+    sql.push_bind(event_id).push(" AND s.id IN (");
+    let mut ids = sql.separated(", ");
+    for seat in seats {
+        ids.push_bind(seat);
+    }
+    ids.push_unseparated(")");
+    sql.build_query_scalar().fetch_one(connection).await
+}
+
+fn no_offer() -> ApiError {
+    ApiError::conflict("no_offer", "there is no offer to accept, or it has ended")
+}
+
+/// Accepts an offer: pays it and makes it a confirmed reservation.
+pub async fn accept(state: &AppState, offer: &ReservationView) -> Result<ReservationView> {
+    let (event_id, id) = (offer.event_id, offer.reservation_id);
+    let mut tx = state.db.begin().await?;
+    if lock_stock(&mut tx, event_id).await?.is_none_or(|stock| stock.cancelled) {
+        return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
+    }
+    let total: u32 =
+        sqlx::query_scalar("SELECT total_seats FROM events WHERE id = ?").bind(event_id).fetch_one(&mut *tx).await?;
+    let code4 = tickets::free_codes4(&mut tx, event_id, total, 1).await?.pop();
+    let method = if offer.amount > 0 { "WALLET" } else { "NONE" };
+    let accepted = sqlx::query(
+        "UPDATE reservations SET status = 'CONFIRMED', payment_method = ?, code4 = ?, offer_expires_at = NULL \
+         WHERE id = ? AND status = 'OFFERED' AND offer_expires_at > UTC_TIMESTAMP(3)",
+    )
+    .bind(method)
+    .bind(code4)
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    if accepted.rows_affected() != 1 {
+        return Err(no_offer());
+    }
+    if offer.amount > 0 {
+        let payments = state.sales.payments();
+        let Some(receipt) = payments.charge(&mut tx, &offer.user_id, offer.amount).await? else {
+            return Err(ApiError::new(
+                axum::http::StatusCode::PAYMENT_REQUIRED,
+                "insufficient_balance",
+                format!("{} are needed; charge the wallet first", offer.amount),
+            ));
+        };
+        payments.record(&mut tx, &offer.user_id, receipt, id).await?;
+    }
+    sqlx::query("UPDATE waitlist SET status = 'ACCEPTED' WHERE reservation_id = ?").bind(id).execute(&mut *tx).await?;
+    let view = read::by_id(&mut tx, id).await?.ok_or_else(no_offer)?;
+    let payload = outbox::reservation_payload(&view);
+    outbox::write(&mut tx, event_id, "reservation.confirmed", std::iter::once(payload)).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// Ends an offer, by its user or by time, and offers what it held to the next. False when it had ended before.
+async fn end_offer(state: &AppState, offer: &ReservationView, entry_status: &str, reason: &str) -> Result<bool> {
+    let (event_id, id) = (offer.event_id, offer.reservation_id);
+    let mut tx = state.db.begin().await?;
+    if lock_stock(&mut tx, event_id).await?.is_none() || !close(&mut tx, id, "OFFERED", "EXPIRED", reason).await? {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE waitlist SET status = ? WHERE reservation_id = ?")
+        .bind(entry_status)
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    let seats: Vec<String> = offer.tickets.iter().filter_map(|ticket| ticket.seat_id.clone()).collect();
+    give_back(&mut tx, event_id, offer.quantity, &seats, state.limits.offer_seconds).await?;
+    let payload = outbox::reservation_payload(offer);
+    outbox::write(&mut tx, event_id, EXPIRED, std::iter::once(payload)).await?;
+    tx.commit().await?;
+    state.sales.stock_changed(event_id, &seats).await;
+    Ok(true)
+}
+
+/// Ends offers whose time is over, until the task is dropped.
+pub async fn sweep(state: &AppState) {
+    loop {
+        if let Err(error) = sweep_once(state).await {
+            tracing::debug!(%error, "offers are left to be ended later");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn sweep_once(state: &AppState) -> Result<()> {
+    let ended: Vec<u64> = sqlx::query_scalar(
+        "SELECT id FROM reservations WHERE status = 'OFFERED' AND offer_expires_at < UTC_TIMESTAMP(3) LIMIT 100",
+    )
+    .fetch_all(&state.db)
+    .await?;
+    for id in ended {
+        let mut connection = state.db.acquire().await?;
+        let offer = read::by_id(&mut connection, id).await?;
+        drop(connection);
+        if let Some(offer) = offer {
+            end_offer(state, &offer, "EXPIRED", "offer not taken").await?;
+        }
+    }
+    Ok(())
+}
