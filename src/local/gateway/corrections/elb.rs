@@ -55,8 +55,12 @@ pub fn answer(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
     let mut answer = reply.element()?;
     if let Some(attributes) = answer.find_mut("Attributes") {
         for attribute in &mut attributes.children {
-            // Always on for Application Load Balancers; the emulator says what is the default of the other kinds.
-            if attribute.get("Key") == "load_balancing.cross_zone.enabled" && attribute.get("Value") == "false" {
+            // Always on for Application Load Balancers, whose target groups may still do without; the emulator says what
+            // is the default of the other kinds.
+            if call.operation == "DescribeLoadBalancerAttributes"
+                && attribute.get("Key") == "load_balancing.cross_zone.enabled"
+                && attribute.get("Value") == "false"
+            {
                 attribute.set(Element::leaf("Value", "true"));
             }
         }

@@ -76,7 +76,7 @@ pub fn withhold(call: &Call) -> Cow<'_, Call> {
     Cow::Owned(call)
 }
 
-pub fn answer(state: &State, sent: &Call, reply: Reply) -> Result<Reply, Refusal> {
+pub async fn answer(state: &State, sent: &Call, reply: Reply) -> Result<Reply, Refusal> {
     match sent.operation.as_str() {
         "CreateLaunchTemplate" | "CreateLaunchTemplateVersion" => {
             let mut answer = reply.element()?;
@@ -91,18 +91,36 @@ pub fn answer(state: &State, sent: &Call, reply: Reply) -> Result<Reply, Refusal
             Ok(reply.with_element(&answer))
         }
         "DescribeLaunchTemplates" => {
-            let answer = reply.element()?;
+            let mut answer = reply.element()?;
             let found = answer.members("launchTemplates");
             for id in sent.form.list("LaunchTemplateId") {
                 if !found.iter().any(|template| template.get("launchTemplateId") == id) {
                     return Err(id_missing(&id));
                 }
             }
-            Ok(reply)
+            retag(state, sent, &mut answer).await?;
+            Ok(reply.with_element(&answer))
         }
         "DescribeLaunchTemplateVersions" => described(state, &sent.form, reply),
         _ => Ok(reply),
     }
+}
+
+/// moto tells the tags that the templates were made with; those of today are in its list of all tags.
+async fn retag(state: &State, call: &Call, answer: &mut Element) -> Result<(), Refusal> {
+    let filter = [("Filter.1.Name", "resource-type"), ("Filter.1.Value.1", "launch-template")];
+    let tags = state.upstream.ask(call, "ec2", "DescribeTags", &filter).await?;
+    let Some(templates) = answer.find_mut("launchTemplates") else { return Ok(()) };
+    for template in &mut templates.children {
+        let id = template.get("launchTemplateId").to_owned();
+        let own = tags.members("tagSet").iter().filter(|tag| tag.get("resourceId") == id).map(|tag| {
+            Element::new("item")
+                .with(Element::leaf("key", tag.get("key")))
+                .with(Element::leaf("value", tag.get("value")))
+        });
+        template.set(Element::new("tagSet").with_all(own));
+    }
+    Ok(())
 }
 
 fn described(state: &State, form: &Form, reply: Reply) -> Result<Reply, Refusal> {

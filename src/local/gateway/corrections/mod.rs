@@ -38,7 +38,7 @@ pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Re
         "autoscaling" => autoscaling::answer(state, call, reply).await,
         "ec2" => {
             autoscaling::after_termination(state, call).await?;
-            let reply = launch_templates::answer(state, sent, reply)?;
+            let reply = launch_templates::answer(state, sent, reply).await?;
             ec2::answer(state, call, reply).await
         }
         "elasticloadbalancing" => elb::answer(call, reply),
