@@ -2,23 +2,28 @@
 
 use aws_sdk_autoscaling::{
     operation::update_auto_scaling_group::builders::UpdateAutoScalingGroupFluentBuilder,
-    types::{AutoScalingGroup as Answer, Filter, Instance, LaunchTemplateSpecification, LifecycleState, Tag},
+    types::{AutoScalingGroup as Answer, Filter, Instance, LaunchTemplateSpecification, LifecycleState, Tag, builders::TagBuilder},
 };
 use aws_sdk_ec2::types::Filter as Ec2Filter;
 use backon::{ExponentialBuilder, Retryable};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
-    Change, Created, Desired, Effect, Found, Handle, Kind, LaunchTemplate, Outputs, Ref, Scan, Select, Status, Subnet,
+    Change, Created, Desired, Effect, Found, Handle, Kind, LaunchTemplate, Listener, Outputs, Ref, Scan, Select, Status, Subnet,
     TargetGroup, Traits,
 };
-use crate::aws::{Context, Error, Result, tags};
+use crate::aws::{Context, Error, Result, Tags, tags};
 
 pub struct AutoScalingGroup;
 
 /// The only interval in which groups report their metrics.
 const GRANULARITY: &str = "1Minute";
+/// Begins the tags that name listeners; the port follows.
+const LISTENER_TAG: &str = "ticketctl:listener-";
 /// How long a new instance profile may take until Auto Scaling knows it.
 const PROFILE_LAG: Duration = Duration::from_secs(90);
 
@@ -45,6 +50,9 @@ pub struct AutoScalingGroupSpec {
     pub termination_policies: Vec<String>,
     /// The group's own metrics in CloudWatch.
     pub metrics: BTreeSet<String>,
+    /// The listeners that send requests here, by port. They are kept as tags of the group, so that whoever looks for a
+    /// listener's rules need not ask for the load balancer and its listeners first.
+    pub listeners: BTreeMap<i32, Ref<Listener>>,
 }
 
 impl Handle<AutoScalingGroup> {
@@ -115,9 +123,7 @@ impl Kind for AutoScalingGroup {
             .with_total_delay(Some(PROFILE_LAG))
             .without_max_times();
         create.retry(patience).when(unknown_profile).await?;
-        if !spec.metrics.is_empty() {
-            enable_metrics(cx, spec, spec.metrics.iter().cloned().collect()).await?;
-        }
+        enable_metrics(cx, spec).await?;
         Ok(Created::new(&spec.name))
     }
 
@@ -138,17 +144,20 @@ impl Kind for AutoScalingGroup {
             }
         }
         if change.touches(&["metrics"]) {
-            let (added, removed) = moved(&before.metrics, &spec.metrics);
-            if !added.is_empty() {
-                enable_metrics(cx, spec, added).await?;
-            }
+            let (_, removed) = moved(&before.metrics, &spec.metrics);
             if !removed.is_empty() {
                 let call = cx.autoscaling.disable_metrics_collection().auto_scaling_group_name(&spec.name);
                 call.set_metrics(Some(removed)).send().await?;
             }
+            enable_metrics(cx, spec).await?;
         }
-        if change.tags().is_some() {
+        if change.touches(&["tags", "listeners"]) {
             cx.autoscaling.create_or_update_tags().set_tags(tag_list(&change.desired)).send().await?;
+            let gone = before.listeners.keys().filter(|port| !spec.listeners.contains_key(port));
+            let gone: Vec<_> = gone.map(|port| tag(spec, &format!("{LISTENER_TAG}{port}")).build()).collect();
+            if !gone.is_empty() {
+                cx.autoscaling.delete_tags().set_tags(Some(gone)).send().await?;
+            }
         }
         Ok(())
     }
@@ -195,9 +204,12 @@ fn attributes(cx: &Context, change: &Change<AutoScalingGroupSpec>) -> Option<Upd
     any.then_some(update)
 }
 
-async fn enable_metrics(cx: &Context, spec: &AutoScalingGroupSpec, metrics: Vec<String>) -> Result<()> {
-    let call = cx.autoscaling.enable_metrics_collection().auto_scaling_group_name(&spec.name).granularity(GRANULARITY);
-    call.set_metrics(Some(metrics)).send().await?;
+/// Switches on those that aren't on yet. Without a list AWS would switch on all.
+async fn enable_metrics(cx: &Context, spec: &AutoScalingGroupSpec) -> Result<()> {
+    if !spec.metrics.is_empty() {
+        let call = cx.autoscaling.enable_metrics_collection().auto_scaling_group_name(&spec.name);
+        call.granularity(GRANULARITY).set_metrics(Some(texts(&spec.metrics))).send().await?;
+    }
     Ok(())
 }
 
@@ -222,18 +234,18 @@ fn moved<T: ToString + Ord>(before: &BTreeSet<T>, after: &BTreeSet<T>) -> (Vec<S
     (only(after, before), only(before, after))
 }
 
-/// The wish's tags, which new instances get as well.
+fn tag(spec: &AutoScalingGroupSpec, key: &str) -> TagBuilder {
+    Tag::builder().resource_id(&spec.name).resource_type("auto-scaling-group").key(key)
+}
+
+/// The wish's tags, which new instances get as well, and those that name listeners.
 fn tag_list(desired: &Desired<AutoScalingGroupSpec>) -> Option<Vec<Tag>> {
-    let tag = |(key, value): (&String, &String)| {
-        Tag::builder()
-            .resource_id(&desired.spec.name)
-            .resource_type("auto-scaling-group")
-            .key(key)
-            .value(value)
-            .propagate_at_launch(true)
-            .build()
-    };
-    Some(desired.tags.iter().map(tag).collect())
+    let spec = &desired.spec;
+    let tags = desired.tags.iter().map(|(key, value)| tag(spec, key).value(value).propagate_at_launch(true).build());
+    let listeners = spec.listeners.iter().map(|(port, listener)| {
+        tag(spec, &format!("{LISTENER_TAG}{port}")).value(&**listener).propagate_at_launch(false).build()
+    });
+    Some(tags.chain(listeners).collect())
 }
 
 fn found(group: &Answer) -> Found<AutoScalingGroupSpec> {
@@ -257,6 +269,7 @@ fn found(group: &Answer) -> Found<AutoScalingGroupSpec> {
             grace: group.health_check_grace_period().unwrap_or_default(),
             warmup: group.default_instance_warmup().unwrap_or_default(),
             termination_policies: group.termination_policies().to_vec(),
+            listeners: listeners(&tags),
             metrics: group.enabled_metrics().iter().filter_map(|metric| metric.metric()).map(str::to_owned).collect(),
         },
         outputs: Outputs::from([
@@ -265,6 +278,13 @@ fn found(group: &Answer) -> Found<AutoScalingGroupSpec> {
         tags: Some(tags),
         status: status(group),
     }
+}
+
+fn listeners(tags: &Tags) -> BTreeMap<i32, Ref<Listener>> {
+    let named = |(key, arn): (&String, &String)| {
+        Some((key.strip_prefix(LISTENER_TAG)?.parse().ok()?, Ref::known(arn)))
+    };
+    tags.iter().filter_map(named).collect()
 }
 
 /// Ready as soon as the least number of instances is in service.

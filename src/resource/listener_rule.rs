@@ -3,9 +3,10 @@
 use aws_sdk_elasticloadbalancingv2::types::{PathPatternConditionConfig, Rule as Answer, RuleCondition, RulePriorityPair};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Change, Created, Desired, Effect, Found, Kind, Listener, Outputs, Ref, Scan, Select, Status, TargetGroup, Traits, elb,
+    AutoScalingGroup, Change, Created, Desired, Effect, Found, Kind, Listener, Outputs, Ref, Scan, Select, Status, TargetGroup, Traits, elb,
     root,
 };
 use crate::aws::{Context, Error, Result};
@@ -48,9 +49,24 @@ impl Kind for ListenerRule {
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<ListenerRuleSpec>>> {
         match select {
             Select::Stack => {
-                let listeners = scan.of::<Listener>().await?;
-                let rules = try_join_all(listeners.iter().map(|listener| of_listener(scan, &listener.id))).await?;
-                Ok(rules.into_iter().flatten().collect())
+                // The groups' tags say which listeners there are, so that this needn't wait for the load balancer's and
+                // the listeners' own listings. Whatever the tags don't know is asked for after all.
+                let groups = scan.of::<AutoScalingGroup>().await?;
+                let named: BTreeSet<_> = groups.into_iter().flat_map(|group| group.spec.listeners.into_values()).collect();
+                let named = named.into_iter().map(|listener| async {
+                    let rules = of_listener(scan, &listener).await?;
+                    Result::Ok((listener, rules))
+                });
+                let (listeners, mut rules) =
+                    tokio::try_join!(scan.of::<Listener>(), async { Ok(BTreeMap::from_iter(try_join_all(named).await?)) })?;
+                let mut found = Vec::new();
+                for listener in listeners {
+                    match rules.remove(&Ref::known(&listener.id)) {
+                        Some(rules) => found.extend(rules),
+                        None => found.extend(of_listener(scan, &listener.id).await?),
+                    }
+                }
+                Ok(found)
             }
             Select::One(arn) => {
                 let answer = scan.elb.describe_rules().rule_arns(*arn).send().await.map_err(Error::from);

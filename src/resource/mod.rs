@@ -3,7 +3,7 @@
 mod blocker;
 mod ec2;
 pub mod elasticache;
-mod elb;
+pub mod elb;
 mod iam;
 mod kind;
 pub mod rds;

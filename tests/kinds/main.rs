@@ -1,5 +1,7 @@
 //! The life of every kind of resource against an emulator: made, found as wished, changed, tagged, gone.
 
+mod compute;
+mod edge;
 mod lifecycle;
 mod messaging;
 mod monitoring;
