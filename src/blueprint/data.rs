@@ -34,6 +34,11 @@ pub struct DataHandles {
     pub instances: Vec<Handle<DbInstance>>,
 }
 
+/// The identifier of the cluster.
+pub(super) fn cluster_name(stack: &Stack) -> String {
+    name(stack, &["aurora-cluster"], NAME_LIMIT)
+}
+
 /// Adds the database, if the stack has one. `monitoring_role` is the ARN of the role with which RDS writes enhanced
 /// monitoring.
 pub(super) fn add(
@@ -70,7 +75,7 @@ pub(super) fn add(
         DbParameterGroupSpec { name: instance_group_name.clone(), family, parameters: instance_parameters(database) },
     );
 
-    let cluster_name = name(stack, &["aurora-cluster"], NAME_LIMIT);
+    let cluster_name = cluster_name(stack);
     let cluster = blueprint.add::<DbCluster>(
         "database",
         &cluster_name,

@@ -1,22 +1,102 @@
 //! Asks AWS for what a blueprint needs.
 
-use std::collections::BTreeMap;
+use aws_sdk_ec2::types::{ArchitectureValues, Filter, Image};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Facts;
 use crate::{
-    aws::{Context, Result, partition},
-    stack::Stack,
+    aws::{Context, Error, Result, partition},
+    resource::{LaunchTemplate, Scan},
+    stack::{Stack, facts::instances::architecture},
 };
 
-/// The facts for compiling `stack`.
+/// Where AWS says which image of Amazon Linux 2023 is the newest; the architecture follows.
+/// Source: <https://docs.aws.amazon.com/linux/al2023/ug/ec2.html>
+const NEWEST_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+
+/// The facts for compiling `stack`. What `scan` lists here needs not be listed again.
 ///
 /// # Errors
-/// Calls that failed.
-pub async fn facts(cx: &Context, _stack: &Stack) -> Result<Facts> {
+/// Calls that failed, and architectures that have no image.
+pub async fn facts(scan: &Scan<'_>, stack: &Stack) -> Result<Facts> {
+    let (account, images) = tokio::try_join!(scan.account(), images(scan, stack))?;
     Ok(Facts {
-        account: cx.account().await?.to_owned(),
-        partition: partition(&cx.region).into(),
-        region: cx.region.clone(),
-        images: BTreeMap::new(),
+        account: account.to_owned(),
+        partition: partition(&scan.region).into(),
+        region: scan.region.clone(),
+        images,
+        artifacts: BTreeMap::new(),
     })
+}
+
+/// An image for every architecture that the services need: the one that the stack's launch templates have, since only a
+/// new release changes it, and the newest for an architecture that none has yet.
+async fn images(scan: &Scan<'_>, stack: &Stack) -> Result<BTreeMap<String, String>> {
+    let mut needed: BTreeSet<&str> =
+        stack.services.values().map(|service| architecture(&service.instances.instance_type)).collect();
+    if needed.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut templates = scan.of::<LaunchTemplate>().await?;
+    templates.sort_by(|a, b| a.logical_id.cmp(&b.logical_id));
+    let mut images = BTreeMap::new();
+    for template in templates {
+        let architecture = architecture(&template.spec.instance_type);
+        if needed.remove(architecture) {
+            images.insert(architecture.to_owned(), template.spec.image);
+        }
+    }
+    images.extend(newest_images(scan, &needed).await?);
+    Ok(images)
+}
+
+/// The newest image of Amazon Linux 2023 for each of these architectures.
+///
+/// # Errors
+/// Calls that failed, and architectures that have no image.
+pub async fn newest_images(cx: &Context, architectures: &BTreeSet<&str>) -> Result<BTreeMap<String, String>> {
+    if architectures.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let names = architectures.iter().map(|architecture| format!("{NEWEST_IMAGE}{architecture}")).collect();
+    let answer = cx.ssm.get_parameters().set_names(Some(names)).send().await?;
+    let mut images: BTreeMap<String, String> = answer
+        .parameters()
+        .iter()
+        .filter_map(|parameter| {
+            let architecture = parameter.name()?.strip_prefix(NEWEST_IMAGE)?;
+            Some((architecture.to_owned(), parameter.value()?.to_owned()))
+        })
+        .collect();
+    for architecture in architectures {
+        if images.contains_key(*architecture) {
+            continue;
+        }
+        let missing = || {
+            let message = format!("there is no {NEWEST_IMAGE}{architecture}: the region has no Amazon Linux 2023");
+            Error::unexpected("ssm", "GetParameters", message)
+        };
+        // AWS has the parameter in every region. Emulators may lack it, but have some images.
+        let image = match cx.endpoint_url {
+            Some(_) => some_image(cx, architecture).await?,
+            None => None,
+        };
+        images.insert((*architecture).to_owned(), image.ok_or_else(missing)?);
+    }
+    Ok(images)
+}
+
+/// An image of an emulator: Amazon Linux if it has it, the newest of its name, otherwise any that fits.
+async fn some_image(cx: &Context, architecture: &str) -> Result<Option<String>> {
+    tracing::warn!("the endpoint doesn't know the newest Amazon Linux 2023 for {architecture}; taking what it has");
+    let filter = Filter::builder().name("architecture").values(ArchitectureValues::from(architecture).as_str()).build();
+    let answer = cx.ec2.describe_images().owners("amazon").filters(filter).send().await?;
+    let rank = |image: &&Image| {
+        let name = image.name().unwrap_or_default();
+        let generation =
+            if name.starts_with("al2023-ami-2023") { 2 } else { i32::from(name.starts_with("al2023-ami")) };
+        (generation, name.to_owned())
+    };
+    let images = answer.images().iter().filter(|image| image.platform().is_none());
+    Ok(images.max_by_key(rank).and_then(Image::image_id).map(str::to_owned))
 }

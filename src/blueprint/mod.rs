@@ -4,7 +4,9 @@
 
 mod cache;
 mod data;
+mod edge;
 mod facts;
+mod identity;
 mod logs;
 mod messaging;
 mod monitoring;
@@ -12,6 +14,8 @@ mod network;
 mod parameters;
 mod secrets;
 mod security;
+mod services;
+mod user_data;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,7 @@ use crate::{
 };
 
 pub use facts::facts;
+pub use user_data::Artifact;
 
 /// What `stack` means in AWS.
 ///
@@ -35,8 +40,61 @@ pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
     let mut network = network::add(&mut blueprint, stack, facts);
     let security = security::add(&mut blueprint, stack, &network);
     network::add_endpoints(&mut blueprint, stack, facts, &mut network, &security);
-    messaging::add(&mut blueprint, stack, facts);
+    let secrets = secrets::add(&mut blueprint, stack);
+    let messaging = messaging::add(&mut blueprint, stack, facts);
+    let monitoring_role = identity::add_monitoring(&mut blueprint, stack, facts).map(|role| role.arn());
+    let data = security
+        .database
+        .as_ref()
+        .and_then(|group| data::add(&mut blueprint, stack, &network.database, group, monitoring_role));
+    let cache = security
+        .cache
+        .as_ref()
+        .and_then(|group| cache::add(&mut blueprint, stack, &network.database, group, secrets.cache_auth.as_ref()));
     logs::add(&mut blueprint, stack);
+    let bucket = None;
+    let sources = parameters::Sources {
+        data: data.as_ref(),
+        cache: cache.as_ref(),
+        secrets: &secrets,
+        bucket: bucket.clone(),
+        messaging: &messaging,
+    };
+    parameters::add(&mut blueprint, stack, &sources);
+
+    let edge = edge::add(&mut blueprint, stack, &network, &security, bucket.clone());
+    let grants = identity::Grants {
+        secrets: [&secrets.jwt, &secrets.cache_auth].into_iter().flatten().map(|secret| secret.arn()).collect(),
+        cluster: stack.database.as_ref().map(|_| data::cluster_name(stack)),
+        bucket,
+        queues: messaging.queues.iter().flat_map(|queues| [queues.queue.arn(), queues.dead_letters.arn()]).collect(),
+        topics: messaging.queues.iter().map(|queues| queues.events.arn().to_string()).collect(),
+    };
+    let profile = identity::add_instances(&mut blueprint, stack, facts, &grants);
+    let groups = match (&edge, &profile) {
+        (Some(edge), Some(profile)) => {
+            let ground = services::Ground { network: &network, security: &security, edge, profile };
+            services::add(&mut blueprint, stack, facts, &ground)
+        }
+        _ => IndexMap::new(),
+    };
+    let watched = monitoring::Watched {
+        load_balancer: edge.as_ref().map(|edge| &edge.load_balancer),
+        services: edge
+            .iter()
+            .flat_map(|edge| {
+                groups.iter().map(move |(name, group)| monitoring::WatchedService {
+                    name,
+                    target_group: &edge.target_groups[name],
+                    group,
+                })
+            })
+            .collect(),
+        data: data.as_ref(),
+        cache: cache.as_ref(),
+        messaging: &messaging,
+    };
+    monitoring::add(&mut blueprint, stack, facts, &watched);
     blueprint
 }
 
@@ -55,6 +113,9 @@ pub struct Blueprint {
     pub nodes: IndexMap<String, Node>,
     /// What `ticketctl output` prints, with references still in it.
     pub outputs: IndexMap<String, Value>,
+    /// What whoever reads the plan should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     #[serde(skip)]
     base_tags: Tags,
 }
@@ -81,6 +142,9 @@ pub struct Facts {
     pub region: String,
     /// The machine image per architecture (`x86_64`, `arm64`): the one that the stack's instances have, or the newest.
     pub images: BTreeMap<String, String>,
+    /// What each service runs, as far as it has been uploaded.
+    #[serde(default)]
+    pub artifacts: BTreeMap<String, Artifact>,
 }
 
 impl Facts {
@@ -99,15 +163,26 @@ impl Blueprint {
     /// Adds a resource. `name` is what AWS's console shows.
     pub fn add<K: Kind>(&mut self, id: impl Into<String>, name: &str, spec: K::Spec) -> Handle<K> {
         let id = id.into();
-        let mut tags = self.base_tags.clone();
-        tags.insert("Name".into(), name.into());
-        tags.insert(tags::STACK.into(), self.stack.clone());
-        tags.insert(tags::ID.into(), id.clone());
+        let tags = self.tags_for(&id, name);
         let spec = serde_json::to_value(spec).expect("specs are plain data");
         let node = Node { kind: K::NAME.into(), spec, tags, after: Vec::new() };
         let twice = self.nodes.insert(id.clone(), node).is_some();
         debug_assert!(!twice, "two resources are called {id}");
         Handle::new(id)
+    }
+
+    /// The tags of a resource.
+    fn tags_for(&self, id: &str, name: &str) -> Tags {
+        let mut tags = self.base_tags.clone();
+        tags.insert("Name".into(), name.into());
+        tags.insert(tags::STACK.into(), self.stack.clone());
+        tags.insert(tags::ID.into(), id.into());
+        tags
+    }
+
+    /// Adds something that whoever reads the plan should know.
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     /// Makes `id` wait for `other` although none of its attributes refers to it.
@@ -155,6 +230,7 @@ mod tests {
             partition: "aws".into(),
             region: "ap-northeast-2".into(),
             images: BTreeMap::from([("x86_64".into(), "ami-1".into()), ("arm64".into(), "ami-2".into())]),
+            artifacts: BTreeMap::new(),
         }
     }
 

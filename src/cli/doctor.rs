@@ -10,6 +10,7 @@ use crate::{
     aws::Error,
     blueprint,
     engine::{self, Inventory, Omission, lock},
+    resource::Scan,
 };
 
 #[derive(Debug, Args)]
@@ -69,7 +70,8 @@ async fn examine(project: &Project) -> Result<Findings> {
     if let Err(error) = lock::status(cx).await {
         findings.problems.push(error.to_string());
     }
-    let (facts, inventory) = tokio::join!(blueprint::facts(cx, &project.stack), Inventory::take(cx));
+    let scan = Scan::new(cx);
+    let (facts, inventory) = tokio::join!(blueprint::facts(&scan, &project.stack), Inventory::of(&scan));
     let told = |errors: Vec<Error>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
     match (facts, inventory) {
         (Ok(facts), Ok(inventory)) => {

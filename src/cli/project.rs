@@ -1,5 +1,6 @@
 //! What most commands begin with: the stack file, the connection to AWS, the blueprint, the look at what is there.
 
+use owo_colors::OwoColorize;
 use std::time::Duration;
 
 use super::{Failure, Global, Result};
@@ -7,6 +8,7 @@ use crate::{
     aws::{Context, Error, Target},
     blueprint::{self, Blueprint},
     engine::Inventory,
+    resource::Scan,
     stack::{self, Stack},
 };
 
@@ -14,6 +16,7 @@ use crate::{
 pub struct Project {
     pub stack: Stack,
     pub cx: Context,
+    quiet: bool,
 }
 
 impl Project {
@@ -32,13 +35,19 @@ impl Project {
             local_credentials: false,
         };
         let cx = Context::load(stack.name(), &stack.region, &target).await;
-        Ok(Project { stack, cx })
+        Ok(Project { stack, cx, quiet: global.quiet })
     }
 
     /// The blueprint and the inventory, asked for at the same time.
     pub async fn look(&self) -> Result<(Blueprint, Inventory)> {
-        let (facts, inventory) = tokio::join!(blueprint::facts(&self.cx, &self.stack), Inventory::take(&self.cx));
+        let scan = Scan::new(&self.cx);
+        let (facts, inventory) = tokio::join!(blueprint::facts(&scan, &self.stack), Inventory::of(&scan));
         let blueprint = blueprint::compile(&self.stack, &facts?);
+        if !self.quiet {
+            for warning in &blueprint.warnings {
+                anstream::eprintln!("{} {warning}", "warning:".yellow().bold());
+            }
+        }
         Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))
     }
 

@@ -44,16 +44,24 @@ impl Inventory {
     /// # Errors
     /// All listings that failed. A kind that an emulator doesn't have is a gap and no error; against AWS there are none.
     pub async fn take(cx: &Context) -> Result<Inventory, Vec<Error>> {
+        Inventory::of(&Scan::new(cx)).await
+    }
+
+    /// The same out of a look that others use as well.
+    ///
+    /// # Errors
+    /// All listings that failed.
+    pub async fn of(scan: &Scan<'_>) -> Result<Inventory, Vec<Error>> {
         let mut inventory = Inventory::default();
         let (mut errors, mut all) = (Vec::new(), Vec::new());
         let mut kinds = Vec::new();
         for kind in crate::resource::all() {
-            match cx.gap(kind.name()) {
+            match scan.gap(kind.name()) {
                 Some(reason) => inventory.gaps.push(Gap { kind: kind.name(), reason }),
                 None => kinds.push(*kind),
             }
         }
-        for (kind, listing) in Scan::new(cx).everything(&kinds).await {
+        for (kind, listing) in scan.everything(&kinds).await {
             match listing {
                 Ok(listing) => all.extend(listing.into_iter().map(|found| Owned { kind, found })),
                 Err(error) => errors.push(error),

@@ -25,9 +25,42 @@ pub fn value(value: &Value) -> String {
     format!("{start}…")
 }
 
+/// What differs between two texts of several lines, such as scripts: the lines that go (`-`) and those that come (`+`),
+/// without what is alike before and behind them. None for all other values.
+pub fn changed_lines<'a>(before: &'a Value, after: &'a Value) -> Option<Vec<(char, &'a str)>> {
+    let (before, after) = (before.as_str()?, after.as_str()?);
+    if !before.trim_end().contains('\n') || !after.trim_end().contains('\n') {
+        return None;
+    }
+    let (mut gone, mut come): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    while !gone.is_empty() && gone.last() == come.last() {
+        gone.pop();
+        come.pop();
+    }
+    let alike = gone.iter().zip(&come).take_while(|(old, new)| old == new).count();
+    let gone = gone.split_off(alike).into_iter().map(|line| ('-', line));
+    let come = come.split_off(alike).into_iter().map(|line| ('+', line));
+    Some(gone.chain(come).collect())
+}
+
 /// A text with references in it: they are known once what they point at is there.
 fn unknown(text: &str) -> String {
     let whole = text.starts_with(OPEN) && text.ends_with(CLOSE) && text.matches(OPEN).count() == 1;
     let inner = text.trim_matches([OPEN, CLOSE]).trim_end_matches('!');
     if whole { format!("(known once {inner} is there)") } else { format!("{text:?} (known later)") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_scripts_only_the_lines_that_differ_are_shown() {
+        let (before, after) = (json!("#!/bin/bash\na\nb\nend\n"), json!("#!/bin/bash\na\nc\nd\nend\n"));
+        assert_eq!(changed_lines(&before, &after), Some(vec![('-', "b"), ('+', "c"), ('+', "d")]));
+        assert_eq!(changed_lines(&before, &json!("#!/bin/bash\na\nend\n")), Some(vec![('-', "b")]));
+        assert_eq!(changed_lines(&json!("one"), &after), None);
+        assert_eq!(changed_lines(&json!(1), &json!(2)), None);
+    }
 }

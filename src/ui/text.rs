@@ -3,7 +3,7 @@
 use owo_colors::{OwoColorize, Style};
 use std::fmt::Write;
 
-use super::value;
+use super::{changed_lines, value};
 use crate::{
     engine::{Action, Attribute, DESTROYED, Plan, Step, Summary},
     resource::Effect,
@@ -67,7 +67,18 @@ fn write_attribute(out: &mut String, attribute: &Attribute, action: Action) {
         Effect::Interrupts => format!("  {}", "interrupts".yellow()),
         Effect::Replace => format!("  {}", "forces replacement".red()),
     };
-    let _ = writeln!(out, "      {path}: {} → {}{note}", value(before), value(after));
+    match changed_lines(before, after) {
+        Some(changed) => {
+            let _ = writeln!(out, "      {path}:{note}");
+            for (sign, line) in changed {
+                let style = if sign == '-' { Style::new().red() } else { Style::new().green() };
+                let _ = writeln!(out, "        {}", format!("{sign} {line}").style(style));
+            }
+        }
+        None => {
+            let _ = writeln!(out, "      {path}: {} → {}{note}", value(before), value(after));
+        }
+    }
 }
 
 /// `nat_gateway` → `nat gateway`.
