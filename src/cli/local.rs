@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::{Failure, Global, Result};
 use crate::local::control_plane::{ControlPlane, Running, Status};
 use crate::local::{Error, gateway};
 
@@ -38,56 +40,41 @@ pub enum LocalCommand {
     },
 }
 
-/// Why `local` failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    #[error(transparent)]
-    Local(#[from] Error),
-    #[error("the gateway cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the gateway stopped: {0}")]
-    Gateway(#[source] std::io::Error),
-    #[error("--upstream {0} is not the URL of an emulator: it must begin with http://")]
-    Upstream(String),
-    #[error("the path of this program is not known: {0}")]
-    Program(#[source] std::io::Error),
-    #[error("the local control plane is not running: start it with `ticketctl local up`")]
-    Down,
-    #[error("the local control plane is broken: {0}: start it again with `ticketctl local up`")]
-    Broken(String),
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::new(error.to_string())
+    }
 }
 
 /// Runs one of the subcommands; results go to standard output, progress to standard error.
-///
-/// # Errors
-/// As [`LocalError`] tells; `status` fails when the control plane isn't up.
-pub async fn run(command: LocalCommand) -> Result<(), LocalError> {
-    let mut progress = |line: &str| eprintln!("{line}");
+pub async fn run(global: &Global, command: LocalCommand) -> Result<u8> {
     match command {
-        LocalCommand::Up { port } => {
-            let running = up(port, &mut progress).await?;
-            println!("{}", told(&running));
-        }
+        LocalCommand::Up { port } => anstream::println!("{}", told(&up(global, port).await?)),
         LocalCommand::Down => {
-            let ran = ControlPlane::of_user()?.down(&mut progress).await?;
-            println!(
-                "{}",
-                if ran { "the local control plane is down" } else { "the local control plane was not running" }
-            );
+            let ran = ControlPlane::of_user()?.down(&mut progress(global)).await?;
+            let is = if ran { "is down" } else { "was not running" };
+            anstream::println!("the local control plane {is}");
         }
-        LocalCommand::Status { json } => return status(json).await,
-        LocalCommand::Gateway { listen, upstream, strict } => return run_gateway(listen, upstream, strict).await,
+        LocalCommand::Status { json } => status(json).await?,
+        LocalCommand::Gateway { listen, upstream, strict } => run_gateway(listen, upstream, strict).await?,
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Starts the control plane when it isn't running: what `--local` does first.
-///
-/// # Errors
-/// As [`ControlPlane::up`].
-pub async fn up(port: Option<u16>, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Running, LocalError> {
-    let program = std::env::current_exe().map_err(LocalError::Program)?;
-    Ok(ControlPlane::of_user()?.up(&program, port, progress).await?)
+pub async fn up(global: &Global, port: Option<u16>) -> Result<Running> {
+    let program = std::env::current_exe()?;
+    Ok(ControlPlane::of_user()?.up(&program, port, &mut progress(global)).await?)
+}
+
+/// Steps that take their time are told, unless only results and errors are wanted.
+fn progress(global: &Global) -> impl FnMut(&str) + Send {
+    let quiet = global.quiet;
+    move |line| {
+        if !quiet {
+            anstream::eprintln!("{line}");
+        }
+    }
 }
 
 fn told(running: &Running) -> String {
@@ -101,7 +88,7 @@ fn told(running: &Running) -> String {
     )
 }
 
-async fn status(json: bool) -> Result<(), LocalError> {
+async fn status(json: bool) -> Result<()> {
     let status = ControlPlane::of_user()?.status().await;
     if json {
         let value = match &status {
@@ -110,35 +97,41 @@ async fn status(json: bool) -> Result<(), LocalError> {
             Status::Broken(reason) => serde_json::json!({"status": "broken", "reason": reason}),
             Status::Down => serde_json::json!({"status": "down"}),
         };
-        println!("{value}");
+        anstream::println!("{value}");
     }
     match status {
-        Status::Up(running) if !json => println!("{}", told(&running)),
+        Status::Up(running) if !json => anstream::println!("{}", told(&running)),
         Status::Up(_) => {}
-        Status::Broken(reason) => return Err(LocalError::Broken(reason)),
-        Status::Down => return Err(LocalError::Down),
+        Status::Broken(reason) => {
+            return Err(Failure::new(format!("the local control plane is broken: {reason}"))
+                .hint("`ticketctl local up` starts it anew; what it knew is gone"));
+        }
+        Status::Down => {
+            return Err(Failure::new("the local control plane is not running").hint("`ticketctl local up` starts it"));
+        }
     }
     Ok(())
 }
 
-async fn run_gateway(listen: SocketAddr, upstream: String, strict: bool) -> Result<(), LocalError> {
+async fn run_gateway(listen: SocketAddr, upstream: String, strict: bool) -> Result<()> {
     if !upstream.starts_with("http://") {
-        return Err(LocalError::Upstream(upstream));
+        return Err(Failure::new(format!("--upstream {upstream} is not the URL of an emulator"))
+            .hint("it begins with http://, such as http://127.0.0.1:5000"));
     }
-    let cannot_listen = |source| LocalError::Listen { address: listen, source };
+    let cannot_listen = |error| Failure::new(format!("the gateway cannot listen on {listen}")).caused_by(error);
     let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    println!("gateway at http://{address} in front of {upstream}");
     let shutdown = CancellationToken::new();
     let signals = shutdown.clone();
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(LocalError::Gateway)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         signals.cancel();
     });
-    gateway::serve(listener, gateway::Options { upstream, strict }, shutdown).await.map_err(LocalError::Gateway)
+    anstream::println!("gateway at http://{address} in front of {upstream}");
+    Ok(gateway::serve(listener, gateway::Options { upstream, strict }, shutdown).await?)
 }

@@ -8,6 +8,7 @@ mod drift;
 mod failure;
 mod history;
 pub mod init;
+mod local;
 mod lock;
 mod output;
 mod plan;
@@ -116,6 +117,9 @@ pub enum Command {
     Lock(lock::LockCommand),
     /// List the last runs.
     History(history::Arguments),
+    /// The control plane on this machine.
+    #[command(subcommand)]
+    Local(local::LocalCommand),
     /// Check the stack file.
     Validate {
         /// As JSON.
@@ -167,6 +171,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Resources(arguments) => resources::run(&global, arguments).await,
         Command::Lock(command) => lock::run(&global, command).await,
         Command::History(arguments) => history::run(&global, arguments).await,
+        Command::Local(command) => local::run(&global, command).await,
         Command::Validate { json } => validate_command(&global, json),
         Command::Schema => print(schema::run()),
         Command::Init { force } => {

@@ -3,7 +3,7 @@
 use owo_colors::OwoColorize;
 use std::time::Duration;
 
-use super::{Failure, Global, Result};
+use super::{Failure, Global, Result, local};
 use crate::{
     aws::{Context, Error, Target},
     blueprint::{self, Blueprint},
@@ -28,11 +28,15 @@ impl Project {
             anstream::eprintln!("{}", loaded.warnings.render(true));
         }
         let stack = loaded.stack;
+        let endpoint_url = match global.local {
+            true => Some(local::up(global, None).await?.endpoint),
+            false => global.endpoint_url.clone(),
+        };
         let target = Target {
             region: global.region.clone(),
             profile: global.profile.clone(),
-            endpoint_url: global.endpoint_url.clone(),
-            local_credentials: false,
+            endpoint_url,
+            local_credentials: global.local,
         };
         let cx = Context::load(stack.name(), &stack.region, &target).await;
         Ok(Project { stack, cx, quiet: global.quiet })

@@ -55,13 +55,13 @@ impl Service {
             .map_err(|error| Error::Start { name: self.name, reason: error.to_string(), log })
     }
 
-    /// The pid and the arguments of the process, when it lives and is still the one that was started: another program may
+    /// The pid of the process, when it lives and is still the one that was started: another program may
     /// have been given the pid of one that died.
-    pub fn running(&self, marks: &[&str]) -> Option<(u32, Vec<String>)> {
+    pub fn running(&self, marks: &[&str]) -> Option<u32> {
         let pid: u32 = std::fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok()?;
         let arguments = arguments_of(pid)?;
         let is_it = marks.iter().all(|mark| arguments.iter().any(|argument| argument.ends_with(mark)));
-        (is_it && self.began_with_its_file(pid)).then_some((pid, arguments))
+        (is_it && self.began_with_its_file(pid)).then_some(pid)
     }
 
     /// Whether the process began when its pid file was written. True where the system doesn't tell when it began.
@@ -78,7 +78,7 @@ impl Service {
 
     /// Ends the process, by force when it doesn't end when asked. Nothing happens when it doesn't run.
     pub async fn stop(&self, marks: &[&str]) -> Result<(), Error> {
-        if let Some((pid, _)) = self.running(marks) {
+        if let Some(pid) = self.running(marks) {
             signal(pid, "TERM")?;
             if !self.ended(marks).await {
                 signal(pid, "KILL")?;

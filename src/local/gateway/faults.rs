@@ -27,6 +27,7 @@ pub struct Faults {
 
 /// One fault. It strikes the calls that match every filter given: with a probability, or the n-th of them, or each.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Posted")]
 struct Fault {
     service: Option<String>,
     operation: Option<String>,
@@ -34,12 +35,51 @@ struct Fault {
     probability: Option<f64>,
     /// Counted from one, among the matching calls since the faults were posted.
     nth: Option<u64>,
-    #[serde(flatten)]
     kind: Kind,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+/// A fault as it is posted: flat, with nothing in it that would be overlooked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Posted {
+    service: Option<String>,
+    operation: Option<String>,
+    mutating: Option<bool>,
+    probability: Option<f64>,
+    nth: Option<u64>,
+    kind: String,
+    milliseconds: Option<u64>,
+    seconds: Option<u64>,
+    when: Option<When>,
+}
+
+impl TryFrom<Posted> for Fault {
+    type Error = String;
+
+    fn try_from(posted: Posted) -> Result<Self, String> {
+        let Posted { service, operation, mutating, probability, nth, kind, milliseconds, seconds, when } = posted;
+        let kind = match (kind.as_str(), milliseconds, seconds, when) {
+            ("throttle", None, None, None) => Kind::Throttle,
+            ("internal_error", None, None, None) => Kind::InternalError,
+            ("unavailable", None, None, None) => Kind::Unavailable,
+            ("reset", None, None, None) => Kind::Reset,
+            ("lost_answer", None, None, None) => Kind::LostAnswer,
+            ("delay", Some(milliseconds), None, None) => Kind::Delay { milliseconds },
+            ("list_lag", None, Some(seconds), None) => Kind::ListLag { seconds },
+            ("pause", None, None, Some(when)) => Kind::Pause { when },
+            _ => {
+                return Err(format!(
+                    "{kind} is not a fault, or not with these parameters: there are throttle, internal_error, unavailable, \
+                     reset, lost_answer, delay with milliseconds, list_lag with seconds, and pause with when"
+                ));
+            }
+        };
+        Ok(Self { service, operation, mutating, probability, nth, kind })
+    }
+}
+
+/// What happens to a call.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// Refused before it is carried out, in the words that the service has for throttling.
     Throttle,

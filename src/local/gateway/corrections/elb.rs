@@ -1,7 +1,8 @@
-//! The attributes of load balancers and target groups: AWS tells all of them, with their defaults.
+//! What AWS fills in by itself: a load balancer's scheme and type, and the defaults of attributes.
 
 use crate::local::gateway::call::Call;
 use crate::local::gateway::reply::{Refusal, Reply};
+use crate::local::gateway::upstream::rewrite;
 use crate::local::gateway::xml::Element;
 
 /// Defaults of an Application Load Balancer's attributes (API reference, LoadBalancerAttribute).
@@ -43,6 +44,19 @@ const TARGET_GROUP: [(&str, &str); 14] = [
     ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1"),
     ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off"),
 ];
+
+/// The defaults of a load balancer, which moto leaves empty.
+pub fn request(call: &mut Call) {
+    if call.operation != "CreateLoadBalancer" {
+        return;
+    }
+    for (key, default) in [("Scheme", "internet-facing"), ("Type", "application"), ("IpAddressType", "ipv4")] {
+        if call.form.get(key).is_none() {
+            call.form.set(key, default);
+        }
+    }
+    rewrite(call);
+}
 
 pub fn answer(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
     let defaults: &[(&str, &str)] = match call.operation.as_str() {

@@ -22,6 +22,10 @@ pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
             autoscaling::before_termination(state, call).await?;
             launch_templates::request(state, call).await
         }
+        "elasticloadbalancing" => {
+            elb::request(call);
+            Ok(())
+        }
         "rds" => rds::request(state, call).await,
         _ => Ok(()),
     }

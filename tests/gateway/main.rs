@@ -1,0 +1,11 @@
+//! The gateway in front of moto, spoken to as everybody speaks to it: through the AWS SDK.
+
+mod answers;
+mod cloudwatch;
+mod faults;
+mod gaps;
+mod strict;
+#[path = "../support/mod.rs"]
+mod support;
+mod tokens;
+mod world;
