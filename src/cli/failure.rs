@@ -11,16 +11,18 @@ pub struct Failure {
     causes: Vec<String>,
     hint: Option<String>,
     code: u8,
+    /// The message is told in full: nothing is put before it.
+    rendered: bool,
 }
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), causes: Vec::new(), hint: None, code: 1 }
+        Failure { message: message.into(), causes: Vec::new(), hint: None, code: 1, rendered: false }
     }
 
     /// Something that is already told in full, such as diagnostics of a stack file.
     pub fn rendered(text: impl Into<String>) -> Self {
-        Failure::new(text).code(1)
+        Failure { rendered: true, ..Failure::new(text) }
     }
 
     /// What led to it, the nearest first.
@@ -46,11 +48,8 @@ impl Failure {
 
     /// As it goes to standard error.
     pub fn render(&self) -> String {
-        let mut text = if self.message.starts_with("error") {
-            self.message.clone()
-        } else {
-            format!("{} {}", "error:".red().bold(), self.message)
-        };
+        let mut text =
+            if self.rendered { self.message.clone() } else { format!("{} {}", "error:".red().bold(), self.message) };
         for cause in &self.causes {
             text.push_str(&format!("\n  {} {cause}", "caused by:".dimmed()));
         }

@@ -100,7 +100,9 @@ impl<'a> Reader<'a> {
                 },
             );
             let Some(value_schema) = self.schema_of_key(schema, name) else {
-                let keys = known.keys().map(String::as_str);
+                // `extends` is taken out of the document before it gets here.
+                let extends = outer.is_empty().then_some("extends");
+                let keys = extends.into_iter().chain(known.keys().map(String::as_str));
                 self.unknown_key(name, &entry.key, &path, keys);
                 self.origins.misspelt.insert(outer.to_owned());
                 continue;
