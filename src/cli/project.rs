@@ -22,8 +22,11 @@ pub struct Project {
 impl Project {
     /// Reads and checks the stack file and connects.
     pub async fn open(global: &Global) -> Result<Project> {
-        let loaded = stack::load(&global.file, &global.set)
-            .map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
+        // Zones, certificates and names depend on the region, so it counts as a value of the stack file.
+        let region = global.region.iter().map(|region| format!("region={region}"));
+        let sets: Vec<String> = global.set.iter().cloned().chain(region).collect();
+        let loaded =
+            stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
         if !loaded.warnings.is_empty() && !global.quiet {
             anstream::eprintln!("{}", loaded.warnings.render(true));
         }
