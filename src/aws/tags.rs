@@ -29,3 +29,6 @@ pub const FINAL_SNAPSHOT: &str = "ticketctl:final-snapshot";
 
 /// How many days AWS can restore the resource after its deletion; 0 for not at all. A tag for the same reason.
 pub const RECOVERY_DAYS: &str = "ticketctl:recovery-days";
+
+/// Whether the resource may be emptied so that it can be deleted: `true` or `false`. A tag for the same reason.
+pub const EMPTY_ON_DESTROY: &str = "ticketctl:empty-on-destroy";

@@ -15,6 +15,7 @@ mod parameters;
 mod secrets;
 mod security;
 mod services;
+mod storage;
 mod user_data;
 
 use indexmap::IndexMap;
@@ -52,7 +53,7 @@ pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
         .as_ref()
         .and_then(|group| cache::add(&mut blueprint, stack, &network.database, group, secrets.cache_auth.as_ref()));
     logs::add(&mut blueprint, stack);
-    let bucket = None;
+    let bucket = storage::add(&mut blueprint, stack, facts).map(|bucket| bucket.id().to_string());
     let sources = parameters::Sources {
         data: data.as_ref(),
         cache: cache.as_ref(),

@@ -47,6 +47,7 @@ kinds! {
     cache_parameter_group::CacheParameterGroup,
     replication_group::ReplicationGroup,
     secret::Secret,
+    bucket::Bucket,
     alarm::Alarm,
     dashboard::Dashboard,
     log_group::LogGroup,

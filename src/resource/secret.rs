@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits};
-use crate::aws::{Context, Error, Result, Tags, tags};
+use crate::aws::{Class, Context, Error, Result, Tags, tags};
 
 pub struct Secret;
 
@@ -78,8 +78,11 @@ impl Kind for Secret {
                 let arn = answer.arn.ok_or_else(|| Error::unexpected("secretsmanager", "CreateSecret", "no ARN"))?;
                 Ok(Created::new(arn))
             }
-            // Deleted a short while ago, it still has the name: it comes back with its old value.
-            Err(error) if awaits_deletion(&error) => restore(cx, desired).await,
+            // A secret of this name that was deleted a short while ago still has it: it comes back with its old value.
+            Err(error) if error.class() == Class::Exists || awaits_deletion(&error) => match deleted(cx, &spec.name).await? {
+                true => restore(cx, desired).await,
+                false => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -127,6 +130,11 @@ async fn restore(cx: &Context, desired: &Desired<SecretSpec>) -> Result<Created>
     Ok(Created::new(arn))
 }
 
+/// Whether the secret of this name is there, but only until its recovery window ends.
+async fn deleted(cx: &Context, name: &str) -> Result<bool> {
+    Ok(cx.secrets.describe_secret().secret_id(name).send().await?.deleted_date().is_some())
+}
+
 async fn described(cx: &Context, id: &str) -> Result<Option<Found<SecretSpec>>> {
     match cx.secrets.describe_secret().secret_id(id).send().await.map_err(Error::from) {
         Ok(secret) if secret.deleted_date().is_some() => Ok(None),
@@ -169,5 +177,5 @@ fn list(tags: &Tags) -> Vec<Tag> {
 
 /// Secrets Manager has one code for everything that a secret's state forbids; the text tells which.
 fn awaits_deletion(error: &Error) -> bool {
-    error.is(&["InvalidRequestException"]) && error.message.contains("deletion")
+    error.is(&["InvalidRequestException"]) && error.message.contains("delet")
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use ticketctl::{
-    aws::{Context, Tags},
+    aws::{Context, Result, Tags},
     engine::compare,
     resource::{AnyKind, Change, Created, Desired, Found, Kind, Scan, Select, Status, by_name},
 };
@@ -46,6 +46,11 @@ pub async fn create<K: Kind>(cx: &Context, logical_id: &str, wish: K::Spec) -> C
         "the listing names another resource than the create call"
     );
     created
+}
+
+/// Only the create call, whatever comes of it.
+pub async fn try_create<K: Kind>(cx: &Context, logical_id: &str, wish: K::Spec) -> Result<Created> {
+    kind::<K>().create(cx, desired::<K>(logical_id, &wish)).await
 }
 
 /// Repeats the create call, as after a lost answer, and checks that there is still one resource.

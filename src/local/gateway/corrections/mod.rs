@@ -5,6 +5,7 @@ mod ec2;
 mod elb;
 mod launch_templates;
 mod rds;
+mod s3;
 mod sns;
 mod sqs;
 
@@ -47,6 +48,7 @@ pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Re
         }
         "elasticloadbalancing" => elb::answer(call, reply),
         "rds" => rds::answer(state, call, reply).await,
+        "s3" => s3::answer(call, reply),
         "sns" => sns::answer(call, reply),
         "sqs" => sqs::answer(state, call, reply),
         _ => Ok(reply),
