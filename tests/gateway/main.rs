@@ -2,6 +2,7 @@
 
 mod answers;
 mod cloudwatch;
+mod control_plane;
 mod faults;
 mod gaps;
 mod strict;
