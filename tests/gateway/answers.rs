@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_autoscaling::types::{MetricType, PredefinedMetricSpecification, TargetTrackingConfiguration};
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, HttpTokensState};
 
 use super::support::Endpoint;
 use super::world::{code, group, instances, launch_template, network, second_version, security_group, version};
@@ -53,6 +53,14 @@ async fn a_new_version_starts_from_its_source_and_can_be_launched() {
     group(&cx, "web", &template, &network, 1).await;
     let update = cx.autoscaling.update_auto_scaling_group().auto_scaling_group_name("web");
     update.launch_template(version(&template, "2")).desired_capacity(2).send().await.expect("grown");
+    let told = cx.ec2.describe_instances().send().await.expect("the instances");
+    let tokens: Vec<_> = told
+        .reservations()
+        .iter()
+        .flat_map(|reservation| reservation.instances())
+        .filter_map(|instance| instance.metadata_options()?.http_tokens().cloned())
+        .collect();
+    assert_eq!(tokens, [HttpTokensState::Required, HttpTokensState::Required]);
     let versions: Vec<String> = instances(&cx, "web").await.into_iter().map(|(.., version)| version).collect();
     assert_eq!(versions, ["1", "2"]);
     let unknown = cx.ec2.describe_launch_templates().launch_template_ids("lt-0123456789abcdef0");
@@ -76,6 +84,16 @@ async fn a_terminated_instance_is_replaced_in_its_zone_and_its_interface_is_gone
     let filter = Filter::builder().name("vpc-id").values(&network.vpc).build();
     let interfaces = cx.ec2.describe_network_interfaces().filters(filter).send().await.expect("interfaces");
     assert_eq!(interfaces.network_interfaces().len(), 2);
+    cx.autoscaling
+        .delete_auto_scaling_group()
+        .auto_scaling_group_name("web")
+        .force_delete(true)
+        .send()
+        .await
+        .expect("gone");
+    for subnet in &network.subnets {
+        cx.ec2.delete_subnet().subnet_id(subnet).send().await.expect("nothing is left in the subnet");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! What most tests need: a network, a launch template, and the code of a refusal.
 
 use aws_sdk_autoscaling::types::LaunchTemplateSpecification;
-use aws_sdk_ec2::types::{RequestLaunchTemplateData, ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{
+    LaunchTemplateHttpTokensState, LaunchTemplateInstanceMetadataOptionsRequest, RequestLaunchTemplateData,
+    ResourceType, Tag, TagSpecification,
+};
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use ticketctl::aws::Context;
@@ -45,10 +48,12 @@ pub async fn image(cx: &Context) -> String {
 }
 
 pub async fn launch_template(cx: &Context, name: &str) -> String {
+    let imds = LaunchTemplateInstanceMetadataOptionsRequest::builder();
     let data = RequestLaunchTemplateData::builder()
         .image_id(image(cx).await)
         .instance_type(aws_sdk_ec2::types::InstanceType::T3Medium)
         .user_data("Zmlyc3Q=")
+        .metadata_options(imds.http_tokens(LaunchTemplateHttpTokensState::Required).build())
         .build();
     let tags = TagSpecification::builder()
         .resource_type(ResourceType::LaunchTemplate)

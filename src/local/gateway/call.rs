@@ -83,6 +83,11 @@ impl Call {
         )
     }
 
+    /// moto's account, whoever asks.
+    pub fn account(&self) -> &'static str {
+        "123456789012"
+    }
+
     pub fn region(&self) -> String {
         let authorization = self.authorization_for("");
         authorization.split('/').nth(2).unwrap_or("us-east-1").to_owned()

@@ -4,7 +4,11 @@
 //! missing, the answers that are wrong, the refusals of AWS that the emulator lets pass, and faults for tests. What it
 //! knows beyond the emulator lives in its memory and ends with it.
 //!
-//! Paths under `/_ticketctl/` are the gateway's own: `health`, `calls` (GET, DELETE) and `faults` (POST, DELETE).
+//! Paths under `/_ticketctl/` are the gateway's own: `health`, `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are
+//! posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
+//! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth`. The kinds are
+//! `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag` (`seconds`) and
+//! `pause` (`when`: `before` or `after`), at which a test can kill the caller: the call and all changes after it hang.
 
 mod call;
 mod cbor;

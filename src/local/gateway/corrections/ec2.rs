@@ -13,6 +13,7 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
             Ok(reply)
         }
         "DescribeInstanceAttribute" if call.form.text("Attribute") == "userData" => user_data(state, call, reply),
+        "DescribeInstances" => instances(state, call, reply),
         "DescribeNetworkInterfaces" => network_interfaces(state, call, reply).await,
         "DescribeVpcEndpoints" => vpc_endpoints(call, reply),
         "CreateSecurityGroup" => {
@@ -74,6 +75,46 @@ async fn free_address(state: &State, call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What a launch template says of its instances and moto forgets to give them: profile, metadata options, monitoring.
+fn instances(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    let memory = state.memory();
+    let reservations = answer.find_mut("reservationSet").map(|set| set.children.as_mut_slice()).unwrap_or_default();
+    for instance in
+        reservations.iter_mut().filter_map(|one| one.child_mut("instancesSet")).flat_map(|set| &mut set.children)
+    {
+        let data = memory.launched_with.get(instance.get("instanceId")).and_then(|template| {
+            let key = (template.get("LaunchTemplateId").to_owned(), template.get("Version").to_owned());
+            memory.template_data.get(&key)
+        });
+        let Some(data) = data else {
+            continue;
+        };
+        let profile = match (data.get("IamInstanceProfile.Arn"), data.get("IamInstanceProfile.Name")) {
+            (Some(arn), _) => Some(arn.to_owned()),
+            (None, Some(name)) => Some(format!("arn:aws:iam::{}:instance-profile/{name}", call.account())),
+            (None, None) => None,
+        };
+        if let Some(arn) = profile {
+            instance.set(Element::new("iamInstanceProfile").with(Element::leaf("arn", arn)));
+        }
+        if let Some(options) = instance.child_mut("metadataOptions") {
+            for (parameter, member) in [
+                ("MetadataOptions.HttpTokens", "httpTokens"),
+                ("MetadataOptions.HttpPutResponseHopLimit", "httpPutResponseHopLimit"),
+            ] {
+                if let Some(value) = data.get(parameter) {
+                    options.set(Element::leaf(member, value));
+                }
+            }
+        }
+        if data.text("Monitoring.Enabled") == "true" {
+            instance.set(Element::new("monitoring").with(Element::leaf("state", "enabled")));
+        }
+    }
+    Ok(reply.with_element(&answer))
+}
+
 /// The user data of an Auto Scaling instance is that of the launch template version it was launched with.
 fn user_data(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
     let memory = state.memory();
@@ -107,15 +148,21 @@ fn vpc_endpoints(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
 
 /// The interfaces of terminated instances go with them; the emulator leaves them behind.
 async fn network_interfaces(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    let mut answer = reply.element()?;
+    leave_out_terminated(state, call, &mut answer).await?;
+    Ok(reply.with_element(&answer))
+}
+
+/// Takes the interfaces of terminated instances out of a description of network interfaces.
+pub async fn leave_out_terminated(state: &State, call: &Call, described: &mut Element) -> Result<(), Refusal> {
     let filters = [("Filter.1.Name", "instance-state-name"), ("Filter.1.Value.1", "terminated")];
     let answer = state.upstream.ask(call, "ec2", "DescribeInstances", &filters).await?;
     let terminated: Vec<&str> = answer.all("instanceId").into_iter().map(|id| id.text.as_str()).collect();
-    let mut described = reply.element()?;
     if let Some(interfaces) = described.find_mut("networkInterfaceSet") {
         interfaces.children.retain(|interface| {
             let attachment = interface.child("attachment");
             !attachment.is_some_and(|attachment| terminated.contains(&attachment.get("instanceId")))
         });
     }
-    Ok(reply.with_element(&described))
+    Ok(())
 }

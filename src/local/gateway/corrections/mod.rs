@@ -1,7 +1,7 @@
 //! Answers that the emulator gets wrong, put right: by changing the call on its way in, or the answer on its way out.
 
 pub mod autoscaling;
-mod ec2;
+pub mod ec2;
 mod elb;
 mod launch_templates;
 mod rds;

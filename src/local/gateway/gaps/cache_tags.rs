@@ -10,15 +10,12 @@ use crate::local::gateway::xml::Element;
 
 pub type Tags = IndexMap<String, String>;
 
-/// moto's account, whoever asks.
-pub const ACCOUNT: &str = "123456789012";
-
 pub fn of(form: &Form) -> Tags {
     form.structures("Tags").iter().map(|tag| (tag.text("Key").to_owned(), tag.text("Value").to_owned())).collect()
 }
 
 pub fn arn(call: &Call, kind: &str, name: &str) -> String {
-    format!("arn:aws:elasticache:{}:{ACCOUNT}:{kind}:{name}", call.region())
+    format!("arn:aws:elasticache:{}:{}:{kind}:{name}", call.region(), call.account())
 }
 
 pub fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal> {

@@ -1,6 +1,7 @@
 //! VPC resources that are in use, and what exists already.
 
 use crate::local::gateway::call::Call;
+use crate::local::gateway::corrections::ec2::leave_out_terminated;
 use crate::local::gateway::form::Form;
 use crate::local::gateway::reply::Refusal;
 use crate::local::gateway::state::State;
@@ -172,8 +173,8 @@ async fn subnet_in_use(state: &State, call: &Call) -> Result<(), Refusal> {
     if occupant(state, call, ("subnet-id", subnet)).await?.is_some() {
         return Err(in_use());
     }
-    // moto makes none for what it runs itself, so these are somebody's own.
-    let interfaces = filtered(state, call, "DescribeNetworkInterfaces", &[("subnet-id", subnet)]).await?;
+    let mut interfaces = filtered(state, call, "DescribeNetworkInterfaces", &[("subnet-id", subnet)]).await?;
+    leave_out_terminated(state, call, &mut interfaces).await?;
     if !interfaces.members("networkInterfaceSet").is_empty() {
         return Err(in_use());
     }
