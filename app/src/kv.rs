@@ -34,7 +34,7 @@ impl Kv {
             .context("the Redis address is not of the form redis://host:6379 or rediss://host:6379")?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(500)))
-            .set_response_timeout(Some(Duration::from_millis(500)))
+            .set_response_timeout(Some(Duration::from_secs(1)))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(50));
         Ok(Self {
@@ -75,7 +75,8 @@ impl Kv {
             return Err(KvError::Unavailable);
         }
         call.await.map_err(|error| {
-            if is_outage(&error) && self.up.swap(false, Ordering::Relaxed) {
+            // A late answer alone may be our own lack of time: `watch` finds out.
+            if is_outage(&error) && !error.is_timeout() && self.up.swap(false, Ordering::Relaxed) {
                 tracing::warn!(%error, "redis is unavailable, going on without it");
             }
             KvError::Redis(error)

@@ -4,6 +4,7 @@
 //! one short transaction that the database's own constraints guard.
 
 pub mod accounts;
+pub mod bench;
 pub mod commands;
 pub mod config;
 pub mod db;

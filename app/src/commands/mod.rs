@@ -5,10 +5,12 @@ mod demo;
 mod seed;
 mod serve;
 
+use crate::bench::{self, BenchArgs};
 use crate::config::{DatabaseArgs, ServeArgs};
 use crate::db;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
 
 /// A ticketing service that cannot oversell
 #[derive(Parser)]
@@ -31,6 +33,14 @@ enum Command {
     /// Manage administrators
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Measure how fast the service is on this machine
+    Bench(BenchArgs),
+    /// Serve an empty answer: what the benchmark compares with
+    #[command(hide = true)]
+    BareHttp {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
     /// Print the API's OpenAPI 3.1 document
     Openapi,
 }
@@ -66,6 +76,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Seed(args) => seed::run(&args).await,
             Command::Demo(args) => demo::run(&args).await,
             Command::Admin(command) => admin::run(command).await,
+            Command::Bench(args) => bench::run(&args).await,
+            Command::BareHttp { listen } => bench::limits::serve_bare(listen).await,
             Command::Openapi => {
                 println!("{}", crate::http::openapi().to_pretty_json()?);
                 Ok(())

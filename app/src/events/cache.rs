@@ -1,5 +1,6 @@
 //! Events as readers see them: cache-aside in this process and in Redis, under versioned keys.
 
+use super::direct::DirectReader;
 use super::layout::{self, Layout};
 use super::list::{EventPage, ListQuery};
 use super::versions::{Scope, Versions};
@@ -39,7 +40,8 @@ pub struct Entry<V> {
 }
 
 impl<V: Serialize> Entry<V> {
-    fn new(value: V) -> Result<Arc<Self>> {
+    /// Makes the JSON.
+    pub fn new(value: V) -> Result<Arc<Self>> {
         let json = serde_json::to_vec(&value).map_err(ApiError::internal)?.into();
         Ok(Arc::new(Self { value, json }))
     }
@@ -57,6 +59,7 @@ pub struct EventCache {
     events: Cache<(Scope, u64), EventEntry>,
     lists: Cache<(u64, ListQuery), Arc<Entry<EventPage>>>,
     layouts: Cache<u64, Arc<Layout>>,
+    direct: DirectReader,
     uncached: Arc<Semaphore>,
 }
 
@@ -68,6 +71,7 @@ impl EventCache {
             events: Cache::builder().max_capacity(10_000).time_to_live(LOCAL_TIME).build(),
             lists: Cache::builder().max_capacity(1_000).time_to_live(LIST_TIME).build(),
             layouts: Cache::builder().max_capacity(100).time_to_live(SEATS_TIME).build(),
+            direct: DirectReader::new(db.clone()),
             uncached: Arc::new(Semaphore::new(UNCACHED_READS)),
             db,
             kv,
@@ -82,7 +86,7 @@ impl EventCache {
     /// An event, as new as the last answer that told about it.
     pub async fn get(&self, id: u64) -> Result<EventEntry> {
         let Some(version) = self.versions.current(id).await else {
-            return Entry::new(self.uncached(store::by_id(&self.db, id)).await?);
+            return self.direct.read(id).await;
         };
         if let Some(entry) = self.events.get(&(id, version)).await {
             hit("process");

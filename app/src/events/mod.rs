@@ -1,6 +1,7 @@
 //! Events: what tickets are sold for.
 
 pub mod cache;
+mod direct;
 mod handlers;
 pub mod layout;
 mod list;

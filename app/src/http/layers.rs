@@ -29,7 +29,8 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
         let route = route.as_ref().map_or("other", MatchedPath::as_str);
         count(&method, route, response.status(), elapsed);
-        if response.status().is_server_error() {
+        // 503 is load or an outage: that is told once, not per request.
+        if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(status, ?elapsed, "answered");
         } else {
             tracing::debug!(status, ?elapsed, "answered");

@@ -4,7 +4,7 @@ use super::{Message, consumer};
 use crate::config::MessagingArgs;
 use crate::state::AppState;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_sns::error::DisplayErrorContext;
+use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Messaging {
                 })
                 .collect(),
             Err(error) => {
-                let error = DisplayErrorContext(&error).to_string();
+                let error = told(&error);
                 messages.iter().map(|_| Err(error.clone())).collect()
             }
         })
@@ -75,7 +75,7 @@ impl Messaging {
         let call = self.sns().await.create_platform_endpoint().platform_application_arn(platform).token(token);
         Some(match call.send().await {
             Ok(answer) => answer.endpoint_arn().map(str::to_owned).ok_or_else(|| "SNS gave no endpoint".to_owned()),
-            Err(error) => Err(DisplayErrorContext(&error).to_string()),
+            Err(error) => Err(told(&error)),
         })
     }
 
@@ -87,11 +87,7 @@ impl Messaging {
             "GCM": json!({"notification": {"body": text}}).to_string(),
         });
         let call = self.sns().await.publish().target_arn(endpoint_arn).message_structure("json");
-        call.message(message.to_string())
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| DisplayErrorContext(&error).to_string())
+        call.message(message.to_string()).send().await.map(drop).map_err(|error| told(&error))
     }
 
     /// Consumes the queue until the task is dropped; returns at once when there is none. What fails comes again, and
@@ -105,7 +101,7 @@ impl Messaging {
             let received = match received {
                 Ok(received) => received,
                 Err(error) => {
-                    tracing::warn!(error = %DisplayErrorContext(&error), "the queue cannot be read");
+                    tracing::warn!(error = told(&error), "the queue cannot be read");
                     tokio::time::sleep(Duration::from_secs(2)).await;
                     continue;
                 }
@@ -121,10 +117,18 @@ impl Messaging {
                 }
                 let Some(receipt) = raw.receipt_handle() else { continue };
                 if let Err(error) = sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await {
-                    tracing::warn!(error = %DisplayErrorContext(&error), "a message will come once more");
+                    tracing::warn!(error = told(&error), "a message will come once more");
                 }
             }
         }
+    }
+}
+
+/// What AWS says is wrong, without the whole answer.
+fn told<E: ProvideErrorMetadata + std::error::Error + 'static, R>(error: &SdkError<E, R>) -> String {
+    match error.as_service_error().and_then(|service| service.code().zip(service.message())) {
+        Some((code, message)) => format!("{code}: {message}"),
+        None => error.to_string(),
     }
 }
 

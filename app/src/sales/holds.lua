@@ -2,7 +2,7 @@
 -- KEYS: 1 seats    hash: seat -> holding id, or 'sold'
 --       2 holds    hash: holding id -> user|quantity|fence|seat,seat,...
 --       3 expiry   sorted set: holding id by the millisecond at which it ends
---       4 users    hash: user -> tickets held
+--       4 users    hash: user -> tickets held; ' all' (no user's name has a space) -> tickets held by all
 --       5 fence    the last fencing number given
 --       6 ready    exists once the sold seats are marked in `seats`
 --       7 version  the event's version, see versions.rs
@@ -32,15 +32,14 @@ local function drop(id, mark)
     redis.call('HDEL', holds, id)
     redis.call('ZREM', expiry, id)
     if redis.call('HINCRBY', users, hold.user, -hold.quantity) <= 0 then redis.call('HDEL', users, hold.user) end
+    redis.call('HINCRBY', users, ' all', -hold.quantity)
     return true
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', now)) do drop(id) end
 
 local function held()
-    local sum = 0
-    for _, count in ipairs(redis.call('HVALS', users)) do sum = sum + count end
-    return sum
+    return tonumber(redis.call('HGET', users, ' all') or '0')
 end
 
 -- ARGV: hold, id, user, quantity, milliseconds, limit per user, available (-1: seated), seat...
@@ -65,6 +64,7 @@ if command == 'hold' then
     redis.call('HSET', holds, id, user .. '|' .. quantity .. '|' .. number .. '|' .. table.concat(wanted, ','))
     redis.call('ZADD', expiry, now + lasts, id)
     redis.call('HINCRBY', users, user, quantity)
+    redis.call('HINCRBY', users, ' all', quantity)
     return {'ok', number, now + lasts}
 end
 

@@ -1,0 +1,226 @@
+//! The load generator: HTTP/1.1 over connections that stay open, in a closed loop for limits and in an open loop for
+//! latencies.
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// One open connection.
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+    token: Option<Arc<str>>,
+}
+
+impl Connection {
+    /// Opens a connection; `token` is sent with every request.
+    pub async fn open(address: SocketAddr, token: Option<Arc<str>>) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { sender, host: address.to_string(), token })
+    }
+
+    /// Sends a request and returns the status and body.
+    pub async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Bytes)> {
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Bytes::from(body.to_string())
+            }
+            None => Bytes::new(),
+        };
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request.body(Full::new(body))?).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Like [`Connection::send`]; any status but `wanted` is an error.
+    pub async fn json(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        wanted: u16,
+    ) -> anyhow::Result<Value> {
+        let (status, bytes) = self.send(method, path, body).await?;
+        if status != wanted {
+            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&bytes));
+        }
+        Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+}
+
+/// What a run measured.
+pub struct Measured {
+    /// Latencies in microseconds: in an open loop from the moment at which the request was due
+    pub latency: Histogram<u64>,
+    /// Answers by status; 0 stands for no answer
+    pub statuses: BTreeMap<u16, u64>,
+    /// From the first request to the last answer
+    pub elapsed: Duration,
+}
+
+impl Measured {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            latency: Histogram::new_with_bounds(1, 600_000_000, 3)?,
+            statuses: BTreeMap::new(),
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    fn add(&mut self, latency: Duration, status: u16) {
+        self.latency.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        *self.statuses.entry(status).or_default() += 1;
+    }
+
+    fn merge(&mut self, other: Self) -> anyhow::Result<()> {
+        self.latency.add(other.latency)?;
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        Ok(())
+    }
+
+    /// Answers per second.
+    pub fn rate(&self) -> f64 {
+        self.latency.len() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// When a worker is to do its next round: at a given moment, right now, or never.
+#[derive(Clone)]
+pub enum Pace {
+    /// A closed loop that ends at this moment
+    Until(Instant),
+    /// A closed loop of so many rounds by all workers together
+    Rounds(Arc<AtomicUsize>, usize),
+    /// An open loop: rounds are due at these offsets from the start, whatever the answers do
+    Schedule(Arc<AtomicUsize>, Arc<Vec<Duration>>, Instant),
+}
+
+impl Pace {
+    /// A closed loop for some time.
+    pub fn seconds(seconds: f64) -> Self {
+        Self::Until(Instant::now() + Duration::from_secs_f64(seconds))
+    }
+
+    /// A closed loop of so many rounds.
+    pub fn rounds(rounds: usize) -> Self {
+        Self::Rounds(Arc::default(), rounds)
+    }
+
+    /// An open loop through stages of (seconds, rate at the beginning, rate at the end).
+    pub fn stages(stages: &[(f64, f64, f64)]) -> Self {
+        let mut due = Vec::new();
+        let mut offset = 0.0;
+        for (seconds, from, to) in stages {
+            let mut now = 0.0;
+            while now < *seconds {
+                due.push(Duration::from_secs_f64(offset + now));
+                let rate = from + (to - from) * now / seconds;
+                now += 1.0 / rate.max(0.1);
+            }
+            offset += seconds;
+        }
+        Self::Schedule(Arc::default(), Arc::new(due), Instant::now() + Duration::from_millis(100))
+    }
+
+    /// The number of the next round and the moment from which its latency counts.
+    async fn next(&self) -> Option<(usize, Instant)> {
+        match self {
+            Self::Until(end) => {
+                let now = Instant::now();
+                (now < *end).then_some((0, now))
+            }
+            Self::Rounds(counter, rounds) => {
+                let round = counter.fetch_add(1, Ordering::Relaxed);
+                (round < *rounds).then(|| (round, Instant::now()))
+            }
+            Self::Schedule(counter, due, start) => {
+                let round = counter.fetch_add(1, Ordering::Relaxed);
+                let due = *start + *due.get(round)?;
+                tokio::time::sleep_until(due.into()).await;
+                Some((round, due))
+            }
+        }
+    }
+}
+
+/// What every worker does again and again.
+pub trait Work: Clone + Send + 'static {
+    /// One round; returns the status that counts.
+    fn round(
+        &mut self,
+        connection: &mut Connection,
+        worker: usize,
+        round: usize,
+    ) -> impl Future<Output = anyhow::Result<u16>> + Send;
+}
+
+/// Works on every connection as the pace says.
+pub async fn run(connections: Vec<Connection>, pace: Pace, work: impl Work) -> anyhow::Result<Measured> {
+    let started = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for (worker, mut connection) in connections.into_iter().enumerate() {
+        let (pace, mut work) = (pace.clone(), work.clone());
+        workers.spawn(async move {
+            let mut measured = Measured::new()?;
+            while let Some((round, due)) = pace.next().await {
+                let status = work.round(&mut connection, worker, round).await;
+                if let Err(error) = &status {
+                    tracing::debug!(%error, "no answer");
+                }
+                measured.add(due.elapsed(), status.unwrap_or(0));
+            }
+            anyhow::Ok(measured)
+        });
+    }
+    let mut all = Measured::new()?;
+    while let Some(measured) = workers.join_next().await {
+        all.merge(measured??)?;
+    }
+    all.elapsed = started.elapsed();
+    Ok(all)
+}
+
+/// Opens so many connections.
+pub async fn open(address: SocketAddr, token: Option<&Arc<str>>, count: usize) -> anyhow::Result<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(count);
+    for _ in 0..count {
+        connections.push(Connection::open(address, token.cloned()).await?);
+    }
+    Ok(connections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_make_as_many_rounds_as_their_rates_say() {
+        let Pace::Schedule(_, due, _) = Pace::stages(&[(2.0, 10.0, 10.0), (1.0, 100.0, 300.0)]) else {
+            panic!("an open loop has a schedule")
+        };
+        assert!((215..=225).contains(&due.len()), "20 and then about 200, not {}", due.len());
+        assert!(due.is_sorted());
+    }
+}
