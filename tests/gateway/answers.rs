@@ -30,11 +30,26 @@ async fn a_group_spreads_over_its_zones_and_remembers_what_it_was_given() {
 
     let metric = PredefinedMetricSpecification::builder().predefined_metric_type(MetricType::AsgAverageCpuUtilization);
     let tracking = TargetTrackingConfiguration::builder().predefined_metric_specification(metric.build());
-    let put = cx.autoscaling.put_scaling_policy().auto_scaling_group_name("web").policy_name("cpu");
-    let put =
-        put.policy_type("TargetTrackingScaling").target_tracking_configuration(tracking.target_value(70.0).build());
-    let policy = put.send().await.expect("a policy");
-    assert!(policy.policy_arn().is_some_and(|arn| arn.ends_with("policyName/cpu")), "{:?}", policy.policy_arn());
+    group(&cx, "api", &template, &network, 1).await;
+    let tracking = tracking.target_value(70.0).build();
+    for group in ["web", "api"] {
+        let put = cx.autoscaling.put_scaling_policy().auto_scaling_group_name(group).policy_name("cpu");
+        let put = put.policy_type("TargetTrackingScaling").target_tracking_configuration(tracking.clone());
+        let policy = put.send().await.expect("a policy");
+        let arn = format!("autoScalingGroupName/{group}:policyName/cpu");
+        assert!(policy.policy_arn().is_some_and(|told| told.ends_with(&arn)), "{:?}", policy.policy_arn());
+    }
+    cx.autoscaling
+        .delete_auto_scaling_group()
+        .auto_scaling_group_name("api")
+        .force_delete(true)
+        .send()
+        .await
+        .expect("gone");
+    let policies = cx.autoscaling.describe_policies().send().await.expect("the policies");
+    let told: Vec<_> =
+        policies.scaling_policies().iter().map(|one| (one.auto_scaling_group_name(), one.policy_name())).collect();
+    assert_eq!(told, [(Some("web"), Some("cpu"))]);
 }
 
 #[tokio::test]

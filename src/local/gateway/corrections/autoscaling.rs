@@ -13,6 +13,8 @@ use crate::local::gateway::state::State;
 use crate::local::gateway::upstream::rewrite;
 use crate::local::gateway::xml::Element;
 
+use super::policies;
+
 const KIND: &str = "auto-scaling-group";
 
 /// What the emulator takes and does not tell again, or does not change on update.
@@ -230,6 +232,10 @@ pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
                 rewrite(call);
             }
         }
+        "PutScalingPolicy" | "DeletePolicy" | "ExecutePolicy" | "DescribePolicies" => {
+            policies::request(&mut call.form);
+            rewrite(call);
+        }
         "TerminateInstanceInAutoScalingGroup" => {
             let id = call.form.text("InstanceId");
             let parameters = [("InstanceIds.member.1", id)];
@@ -272,6 +278,7 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
         }
         "SetDesiredCapacity" => grow(state, call, name, wanted(call).unwrap_or_default()).await?,
         "DeleteAutoScalingGroup" => {
+            policies::forget(state, call, name).await?;
             let mut memory = state.memory();
             memory.attributes.remove(&(KIND, name.to_owned()));
             memory.refreshes.remove(name);
@@ -290,14 +297,8 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
             }
             return Ok(reply.with_element(&answer));
         }
-        "PutScalingPolicy" => {
-            let policy = call.form.text("PolicyName");
-            let parameters = [("AutoScalingGroupName", name), ("PolicyNames.member.1", policy)];
-            let answer = state.upstream.ask(call, "autoscaling", "DescribePolicies", &parameters).await?;
-            let policies = answer.members("ScalingPolicies");
-            let arn = policies.first().map(|policy| policy.get("PolicyARN").to_owned()).unwrap_or_default();
-            return Ok(Reply::result(call, [Element::leaf("PolicyARN", arn), Element::new("Alarms")]));
-        }
+        "PutScalingPolicy" => return policies::put(state, call).await,
+        "DescribePolicies" => return policies::described(reply),
         _ => {}
     }
     Ok(reply)

@@ -4,6 +4,7 @@ pub mod autoscaling;
 pub mod ec2;
 mod elb;
 mod launch_templates;
+mod policies;
 mod rds;
 mod s3;
 mod sns;
