@@ -48,14 +48,12 @@ struct LocalStackHealth {
 impl Emulator {
     /// Asks the endpoint what it is.
     pub async fn identify(endpoint_url: &str) -> Emulator {
-        let (gateway, localstack, moto) = tokio::join!(
-            get(endpoint_url, "/_ticketctl/health"),
-            get(endpoint_url, "/_localstack/health"),
-            get(endpoint_url, "/moto-api/data.json"),
-        );
+        let gateway = get(endpoint_url, "/_ticketctl/health").await;
         if let Some(GatewayHealth { upstream }) = gateway.and_then(|body| serde_json::from_slice(&body).ok()) {
             return Emulator::Gateway { upstream };
         }
+        let (localstack, moto) =
+            tokio::join!(get(endpoint_url, "/_localstack/health"), get(endpoint_url, "/moto-api/data.json"));
         if let Some(health) = localstack.and_then(|body| serde_json::from_slice::<LocalStackHealth>(&body).ok()) {
             let has = |state: &String| state != "disabled";
             let services = health.services.into_iter().filter(|(_, state)| has(state)).map(|(name, _)| name);

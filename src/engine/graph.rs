@@ -80,6 +80,7 @@ pub(super) fn operations(plan: &Plan, blueprint: &Blueprint, inventory: &Invento
             Work::Remove => needs_of_removal(&operations[at], &links, &index, &operations),
         };
     }
+    break_circles(&mut operations, blueprint);
     measure(&mut operations)?;
     Ok(operations)
 }
@@ -215,16 +216,41 @@ impl Links {
     }
 }
 
-/// Fills in the length of the longest chain that each operation begins.
-fn measure(operations: &mut [Operation]) -> Result<(), Cycle> {
-    let mut graph = DiGraph::<String, ()>::new();
-    let nodes: Vec<_> =
-        operations.iter().map(|operation| graph.add_node(format!("{} ({:?})", operation.id, operation.work))).collect();
-    for (at, operation) in operations.iter().enumerate() {
-        for (needed, _) in &operation.needs {
-            graph.add_edge(nodes[*needed], nodes[at], ());
+/// Two resources may name each other in AWS (a queue its dead-letter queue, and that one who may send to it). In such a
+/// circle only what the blueprint says counts; should AWS refuse a deletion, it is tried again.
+fn break_circles(operations: &mut [Operation], blueprint: &Blueprint) {
+    let graph = graph_of(operations);
+    for circle in tarjan_scc(&graph).into_iter().filter(|component| component.len() > 1) {
+        let members: HashSet<usize> = circle.into_iter().map(NodeIndex::index).collect();
+        for at in &members {
+            let (id, work) = (operations[*at].id.clone(), operations[*at].work);
+            let mut needs = std::mem::take(&mut operations[*at].needs);
+            needs.retain(|(needed, _)| {
+                let user = blueprint.nodes.get(&operations[*needed].id);
+                let said = user.is_some_and(|user| user.dependencies().contains_key(&id));
+                work == Work::Apply || said || !members.contains(needed)
+            });
+            operations[*at].needs = needs;
         }
     }
+}
+
+fn graph_of(operations: &[Operation]) -> DiGraph<String, ()> {
+    let mut graph = DiGraph::new();
+    for operation in operations {
+        graph.add_node(format!("{} ({:?})", operation.id, operation.work));
+    }
+    for (at, operation) in operations.iter().enumerate() {
+        for (needed, _) in &operation.needs {
+            graph.add_edge(NodeIndex::new(*needed), NodeIndex::new(at), ());
+        }
+    }
+    graph
+}
+
+/// Fills in the length of the longest chain that each operation begins.
+fn measure(operations: &mut [Operation]) -> Result<(), Cycle> {
+    let graph = graph_of(operations);
     for node in sorted(&graph)?.into_iter().rev() {
         let behind = graph.neighbors(node).map(|next| operations[next.index()].path).max().unwrap_or_default();
         let operation = &mut operations[node.index()];
