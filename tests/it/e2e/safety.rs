@@ -3,7 +3,7 @@
 use serde_json::json;
 use std::{process::Stdio, time::Duration};
 
-use crate::world::World;
+use crate::e2e::world::World;
 
 const NETWORK: &str = "
 project: shop
@@ -14,7 +14,7 @@ network: {zones: [a, c], nat: single}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_and_without_yes_nothing_is_changed() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     let refused = world.on(&stack, "apply", &[]).await.exits(1);
     assert!(refused.err.contains("--yes"), "{}", refused.err);
@@ -27,7 +27,7 @@ async fn without_a_terminal_and_without_yes_nothing_is_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_saved_plan_is_refused_when_aws_has_moved() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     let file = world.path("plan.json");
@@ -52,7 +52,7 @@ async fn a_saved_plan_is_refused_when_aws_has_moved() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_applies_at_once_one_is_told_who_has_the_lock() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     world.slow_down(150).await;
     let (first, second) = tokio::join!(world.on(&stack, "apply", &["--yes"]), world.on(&stack, "apply", &["--yes"]));
@@ -65,7 +65,7 @@ async fn of_two_applies_at_once_one_is_told_who_has_the_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_the_next_apply_goes_on_and_nothing_is_there_twice() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     world.slow_down(60).await;
     for pause in [400, 900, 1500] {
@@ -89,7 +89,7 @@ async fn after_a_kill_the_next_apply_goes_on_and_nothing_is_there_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_stops_in_order_and_gives_the_lock_back() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     world.slow_down(100).await;
     let child = world.command(&["apply", "-f", "stack.yaml", "--yes"]).spawn().expect("starts");
@@ -109,7 +109,7 @@ async fn ctrl_c_stops_in_order_and_gives_the_lock_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destroy_that_is_stuck_names_who_is_in_its_way() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     let cx = world.clients().await;

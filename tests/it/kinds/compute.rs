@@ -1,10 +1,8 @@
 //! Roles, launch templates, groups of instances and their scaling.
 
-use crate::{
-    edge::{Ground, ground, targets},
-    lifecycle::{create, lifecycle, only},
-    moto::Moto,
-};
+use super::edge::{Ground, ground, targets};
+use super::lifecycle::{create, lifecycle, only};
+use crate::support::Endpoint;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use ticketctl::{
@@ -37,7 +35,7 @@ fn role(service: &str, action: &str) -> RoleSpec {
 
 #[tokio::test]
 async fn role_and_instance_profile() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let changes = vec![role("ec2.amazonaws.com", "s3:PutObject"), role("ecs.amazonaws.com", "s3:GetObject")];
     lifecycle::<Role>(&cx, "role-instance", role("ec2.amazonaws.com", "s3:GetObject"), changes).await;
@@ -55,7 +53,7 @@ async fn role_and_instance_profile() {
 
     let profile = |role: &str| InstanceProfileSpec { name: "shop-test-instance".into(), role: Ref::known(role) };
     lifecycle::<InstanceProfile>(&cx, "profile-instance", profile(&one.id), vec![profile(&two.id)]).await;
-    crate::lifecycle::delete::<Role>(&cx, "role-two").await;
+    crate::kinds::lifecycle::delete::<Role>(&cx, "role-two").await;
 }
 
 async fn image(cx: &Context) -> String {
@@ -87,7 +85,7 @@ fn template(image: &str, ground: &Ground) -> LaunchTemplateSpec {
 
 #[tokio::test]
 async fn launch_template() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let ground = ground(&cx).await;
     let image = image(&cx).await;
@@ -116,7 +114,7 @@ async fn launch_template() {
 
 #[tokio::test]
 async fn group_and_policies() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let ground = ground(&cx).await;
     let profile = InstanceProfileSpec {

@@ -5,7 +5,8 @@ use ticketctl::resource::{
     dashboard::DashboardSpec,
 };
 
-use crate::{lifecycle::*, moto::Moto};
+use super::lifecycle::*;
+use crate::support::Endpoint;
 
 fn alarm() -> AlarmSpec {
     let dimensions = [("LoadBalancer", "app/shop/1"), ("TargetGroup", "targetgroup/web/2")];
@@ -30,7 +31,7 @@ fn alarm() -> AlarmSpec {
 
 #[tokio::test]
 async fn alarms() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let wish = alarm();
     let actions = wish.alarm_actions.clone();
@@ -47,7 +48,7 @@ async fn alarms() {
 
 #[tokio::test]
 async fn dashboards() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let spec = |text: &str| DashboardSpec {
         body: json!({"widgets": [{"type": "text", "x": 0, "y": 0, "width": 6, "height": 3,

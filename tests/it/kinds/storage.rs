@@ -10,7 +10,8 @@ use ticketctl::{
     },
 };
 
-use crate::{lifecycle::*, moto::Moto};
+use super::lifecycle::*;
+use crate::support::Endpoint;
 
 async fn wish(cx: &Context) -> BucketSpec {
     let name = Bucket::name_in(&cx.stack, cx.account().await.expect("an account"), &cx.region);
@@ -38,7 +39,7 @@ fn leftovers(days: i32) -> Rule {
 
 #[tokio::test]
 async fn a_bucket() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let name = wish(&cx).await.name;
     let logs = Rule { prefix: "logs/".into(), expire: Some(14), expire_noncurrent: None, abort_uploads: None };
@@ -55,7 +56,7 @@ async fn a_bucket() {
 
 #[tokio::test]
 async fn a_bucket_is_emptied_only_if_the_stack_allows() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let kept = BucketSpec { empty_on_destroy: false, ..wish(&cx).await };
     let name = kept.name.clone();
@@ -86,7 +87,7 @@ async fn a_bucket_is_emptied_only_if_the_stack_allows() {
 
 #[tokio::test]
 async fn a_half_made_bucket_is_taken_over_and_a_foreign_one_is_not() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let name = wish(&cx).await.name;
     let make = || async {

@@ -3,13 +3,13 @@
 use aws_sdk_ec2::types::{IpPermission, IpRange, UserIdGroupPair};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, ProtocolEnum};
 
-use super::support::Endpoint;
 use super::world::{code, group, launch_template, network, security_group, version};
+use crate::support::Endpoint;
 
 #[tokio::test]
 async fn the_network_cannot_be_pulled_from_under_its_users() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let gateway = || async {
         let created = cx.ec2.create_internet_gateway().send().await.expect("a gateway");
@@ -33,7 +33,7 @@ async fn the_network_cannot_be_pulled_from_under_its_users() {
 #[tokio::test]
 async fn a_rule_cannot_be_made_twice_nor_a_group_that_it_names_deleted() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let alb = security_group(&cx, &network.vpc, "alb").await;
     let web = security_group(&cx, &network.vpc, "web").await;
@@ -56,7 +56,7 @@ async fn a_rule_cannot_be_made_twice_nor_a_group_that_it_names_deleted() {
 #[tokio::test]
 async fn an_auto_scaling_group_keeps_to_its_limits() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let template = launch_template(&cx, "web").await;
     group(&cx, "web", &template, &network, 1).await;
@@ -73,7 +73,7 @@ async fn an_auto_scaling_group_keeps_to_its_limits() {
 #[tokio::test]
 async fn a_load_balancer_has_one_listener_per_port_and_one_name() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let alb = security_group(&cx, &network.vpc, "alb").await;
     let create = || {
@@ -106,7 +106,7 @@ async fn a_load_balancer_has_one_listener_per_port_and_one_name() {
 #[tokio::test]
 async fn databases_log_groups_and_secrets_are_refused_with_their_own_codes() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let subnets = || {
         let create = cx.rds.create_db_subnet_group().db_subnet_group_name("shop").db_subnet_group_description("shop");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use crate::world::World;
+use crate::e2e::world::World;
 
 /// How many resources of each kind the stack owns.
 async fn kinds(world: &World, stack: &std::path::Path) -> BTreeMap<String, usize> {
@@ -18,7 +18,7 @@ async fn kinds(world: &World, stack: &std::path::Path) -> BTreeMap<String, usize
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_lives_its_whole_life() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = World::stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
@@ -112,7 +112,7 @@ async fn destroyed(world: &World, stack: &std::path::Path, more: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_services_share_a_load_balancer_by_path() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = World::stack("two-services.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
@@ -126,7 +126,7 @@ async fn two_services_share_a_load_balancer_by_path() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prod_is_guarded_until_its_guard_is_taken_off() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = World::stack("prod.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);

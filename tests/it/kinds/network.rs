@@ -1,9 +1,7 @@
 //! The VPC and what stands in it.
 
-use crate::{
-    lifecycle::{all, create, create_again, delete, lifecycle, only},
-    moto::Moto,
-};
+use super::lifecycle::{all, create, create_again, delete, lifecycle, only};
+use crate::support::Endpoint;
 use aws_sdk_ec2::types::{IpPermission, IpRange, UserIdGroupPair};
 use serde_json::json;
 use std::{
@@ -63,7 +61,7 @@ fn group(vpc: &Ref<Vpc>, description: &str, ingress: &[(Rule, &str)], egress: &[
 
 #[tokio::test]
 async fn vpc_internet_gateway_subnet_and_address() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     lifecycle::<Vpc>(&cx, "vpc", vpc(true), vec![vpc(false)]).await;
 
@@ -78,7 +76,7 @@ async fn vpc_internet_gateway_subnet_and_address() {
 
 #[tokio::test]
 async fn nat_gateway_and_route_table() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     let (a, c) = (a_subnet(&cx, &vpc, "a", "10.0.11.0/24").await, a_subnet(&cx, &vpc, "c", "10.0.12.0/24").await);
@@ -111,7 +109,7 @@ async fn nat_gateway_and_route_table() {
 
 #[tokio::test]
 async fn a_token_that_leads_to_a_deleted_nat_gateway_is_stepped_over() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     let gateway = InternetGatewaySpec { vpc: vpc.clone(), attached: true };
@@ -141,7 +139,7 @@ async fn a_token_that_leads_to_a_deleted_nat_gateway_is_stepped_over() {
 
 #[tokio::test]
 async fn a_route_made_by_hand_is_seen() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     let gateway = InternetGatewaySpec { vpc: vpc.clone(), attached: true };
@@ -156,7 +154,7 @@ async fn a_route_made_by_hand_is_seen() {
 
 #[tokio::test]
 async fn security_group() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     let other = create::<SecurityGroup>(&cx, "sg-web", group(&vpc, "Web", &[], &[])).await.id;
@@ -177,7 +175,7 @@ async fn security_group() {
 
 #[tokio::test]
 async fn rules_made_by_hand_are_seen_one_by_one_and_revoked() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     let id = create::<SecurityGroup>(&cx, "sg-web", group(&vpc, "Web", &[], &[])).await.id;
@@ -207,7 +205,7 @@ async fn rules_made_by_hand_are_seen_one_by_one_and_revoked() {
 
 #[tokio::test]
 async fn a_groups_successor_lives_beside_it() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     create::<SecurityGroup>(&cx, "sg-web", group(&vpc, "Old", &[], &[])).await;
@@ -230,7 +228,7 @@ async fn a_groups_successor_lives_beside_it() {
 
 #[tokio::test]
 async fn vpc_endpoints() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let vpc = a_vpc(&cx).await;
     let (a, c) = (a_subnet(&cx, &vpc, "a", "10.0.11.0/24").await, a_subnet(&cx, &vpc, "c", "10.0.12.0/24").await);
@@ -273,7 +271,7 @@ async fn vpc_endpoints() {
 
 #[tokio::test]
 async fn what_another_stack_has_is_not_ours() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let ours = moto.context("shop-test").await;
     let vpc = a_vpc(&ours).await;
     let subnet = a_subnet(&ours, &vpc, "a", "10.0.11.0/24").await;
@@ -344,7 +342,7 @@ async fn look(cx: &Context) -> Inventory {
 
 #[tokio::test]
 async fn the_whole_network_is_made_mended_and_taken_away() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let blueprint = blueprint();
     let inventory = look(&cx).await;

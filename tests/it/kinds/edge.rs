@@ -1,9 +1,7 @@
 //! The load balancer and what belongs to it.
 
-use crate::{
-    lifecycle::{create, delete, lifecycle, only},
-    moto::Moto,
-};
+use super::lifecycle::{create, delete, lifecycle, only};
+use crate::support::Endpoint;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use std::collections::BTreeSet;
 use ticketctl::{
@@ -82,7 +80,7 @@ pub fn targets(vpc: &Ref<Vpc>, name: &str) -> TargetGroupSpec {
 
 #[tokio::test]
 async fn load_balancer() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let Ground { subnets, groups, .. } = ground(&cx).await;
     let wish = || balancer(&subnets[..2], &groups[0]);
@@ -110,7 +108,7 @@ async fn load_balancer() {
 
 #[tokio::test]
 async fn target_group() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let Ground { vpc, .. } = ground(&cx).await;
     let wish = || targets(&vpc, "shop-test-web-8080");
@@ -140,7 +138,7 @@ async fn target_group() {
 
 #[tokio::test]
 async fn listeners_and_rules() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let Ground { vpc, subnets, groups } = ground(&cx).await;
     let balancer = create::<LoadBalancer>(&cx, "load-balancer", balancer(&subnets, &groups[0])).await;

@@ -7,7 +7,6 @@ mod edge;
 mod lifecycle;
 mod messaging;
 mod monitoring;
-mod moto;
 mod network;
 mod secrets;
 mod storage;

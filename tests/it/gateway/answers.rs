@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use aws_sdk_autoscaling::types::{MetricType, PredefinedMetricSpecification, TargetTrackingConfiguration};
 use aws_sdk_ec2::types::{Filter, HttpTokensState};
 
-use super::support::Endpoint;
 use super::world::{code, group, instances, launch_template, network, second_version, security_group, version};
+use crate::support::Endpoint;
 
 #[tokio::test]
 async fn a_group_spreads_over_its_zones_and_remembers_what_it_was_given() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let template = launch_template(&cx, "web").await;
     group(&cx, "web", &template, &network, 2).await;
@@ -55,7 +55,7 @@ async fn a_group_spreads_over_its_zones_and_remembers_what_it_was_given() {
 #[tokio::test]
 async fn a_new_version_starts_from_its_source_and_can_be_launched() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let template = launch_template(&cx, "web").await;
     second_version(&cx, &template).await;
@@ -85,7 +85,7 @@ async fn a_new_version_starts_from_its_source_and_can_be_launched() {
 #[tokio::test]
 async fn a_terminated_instance_is_replaced_in_its_zone_and_its_interface_is_gone() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let template = launch_template(&cx, "web").await;
     group(&cx, "web", &template, &network, 2).await;
@@ -114,7 +114,7 @@ async fn a_terminated_instance_is_replaced_in_its_zone_and_its_interface_is_gone
 #[tokio::test]
 async fn a_replication_group_has_the_members_asked_for_and_ends() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let group = security_group(&cx, &network.vpc, "redis").await;
     let subnets = cx.elasticache.create_cache_subnet_group().cache_subnet_group_name("shop");
@@ -147,7 +147,7 @@ async fn a_replication_group_has_the_members_asked_for_and_ends() {
 #[tokio::test]
 async fn a_nat_gateway_that_is_not_there_is_an_error_and_a_deleted_one_frees_its_address() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let unknown = cx.ec2.describe_nat_gateways().nat_gateway_ids("nat-0123456789abcdef0");
     assert_eq!(code(unknown.send().await), "NatGatewayNotFound");
@@ -163,7 +163,7 @@ async fn a_nat_gateway_that_is_not_there_is_an_error_and_a_deleted_one_frees_its
 #[tokio::test]
 async fn a_changed_database_subnet_group_stays() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let subnets = || Some(network.subnets.to_vec());
     let create = cx.rds.create_db_subnet_group().db_subnet_group_name("shop").db_subnet_group_description("shop");

@@ -3,7 +3,8 @@ use ticketctl::{
     resource::{Secret, secret::SecretSpec},
 };
 
-use crate::{lifecycle::*, moto::Moto};
+use super::lifecycle::*;
+use crate::support::Endpoint;
 
 fn wish(recovery_days: i64) -> SecretSpec {
     SecretSpec {
@@ -20,7 +21,7 @@ async fn value(cx: &Context, id: &str) -> String {
 
 #[tokio::test]
 async fn secrets() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let changes = vec![SecretSpec { description: "Signing key".into(), ..wish(0) }];
     lifecycle::<Secret>(&cx, "secret-jwt", wish(0), changes).await;
@@ -37,7 +38,7 @@ async fn secrets() {
 
 #[tokio::test]
 async fn a_protected_secret_comes_back_with_its_value() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let first = create::<Secret>(&cx, "secret-jwt", wish(7)).await;
     let old = value(&cx, &first.id).await;
@@ -48,7 +49,7 @@ async fn a_protected_secret_comes_back_with_its_value() {
 
 #[tokio::test]
 async fn another_stacks_secret_is_not_found() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     create::<Secret>(&cx, "secret-jwt", wish(0)).await;
     // Secrets Manager's filters match by prefix.

@@ -7,11 +7,11 @@ use std::{
 };
 use ticketctl::aws::Context;
 
-use crate::moto::Moto;
+use crate::support::Endpoint;
 
 /// An emulator behind the gateway, a home folder, and the binary.
 pub struct World {
-    moto: Moto,
+    cloud: Endpoint,
     home: tempfile::TempDir,
 }
 
@@ -46,8 +46,8 @@ impl Ran {
 
 impl World {
     /// Call it inside a tokio runtime with more than one thread: the gateway lives there.
-    pub fn new() -> World {
-        World { moto: Moto::start(), home: tempfile::tempdir().expect("a temporary folder") }
+    pub async fn new() -> World {
+        World { cloud: Endpoint::start().await, home: tempfile::tempdir().expect("a temporary folder") }
     }
 
     /// A stack file of the repository.
@@ -65,7 +65,7 @@ impl World {
             .env("HOME", self.home.path())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL", self.moto.endpoint())
+            .env("AWS_ENDPOINT_URL", self.cloud.url())
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,7 +89,7 @@ impl World {
 
     /// The SDK's clients against the same cloud, to look at it from outside.
     pub async fn clients(&self) -> Context {
-        self.moto.context("outside").await
+        self.cloud.context("outside").await
     }
 
     /// Writes a file into the home folder.
@@ -103,23 +103,17 @@ impl World {
         self.home.path().join(name)
     }
 
-    pub fn endpoint(&self) -> &str {
-        self.moto.endpoint()
-    }
-
     /// Each call takes so much longer from now on.
     pub async fn slow_down(&self, milliseconds: u64) {
-        let faults = json!({"faults": [{"kind": "delay", "milliseconds": milliseconds}]}).to_string();
-        curl(&["-X", "POST", "--data", &faults, &format!("{}/_ticketctl/faults", self.endpoint())]).await;
+        let faults = json!({"faults": [{"kind": "delay", "milliseconds": milliseconds}]});
+        let (status, said) = self.cloud.control("POST", "faults", &faults.to_string()).await;
+        assert_eq!(status, 200, "{said}");
     }
-}
 
-/// The body of a successful answer.
-pub async fn curl(arguments: &[&str]) -> String {
-    let mut command = tokio::process::Command::new("curl");
-    let done = command.args(["--silent", "--show-error", "--fail-with-body"]).args(arguments).output().await;
-    let done = done.expect("curl runs");
-    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{arguments:?}: {out}{err}");
-    out.into_owned()
+    /// The calls since the last time this was asked.
+    pub async fn calls(&self) -> Vec<Value> {
+        let (_, told) = self.cloud.control("GET", "calls", "").await;
+        self.cloud.control("DELETE", "calls", "").await;
+        told["calls"].as_array().cloned().unwrap_or_else(|| panic!("{told}"))
+    }
 }

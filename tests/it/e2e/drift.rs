@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::World;
+use crate::e2e::world::World;
 
 const NETWORK: &str = "
 project: shop
@@ -13,7 +13,7 @@ network: {zones: [a, c], nat: single}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_deleted_by_hand_is_drift_and_is_put_back() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = World::stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     let cx = world.clients().await;
@@ -40,7 +40,7 @@ async fn a_rule_deleted_by_hand_is_drift_and_is_put_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_deleted_comes_back_and_what_the_file_drops_goes() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     let cx = world.clients().await;

@@ -52,10 +52,15 @@ impl Endpoint {
         format!("http://{}", self.gateway)
     }
 
-    /// The clients of a stack against it. A call is sent once: a test wants to see each answer.
-    pub async fn context(&self) -> Context {
+    /// The clients of a stack against it.
+    pub async fn context(&self, stack: &str) -> Context {
         let target = Target { endpoint_url: Some(self.url()), local_credentials: true, ..Target::default() };
-        Context::load("shop-test", REGION, &target).await.without_retries()
+        Context::load(stack, REGION, &target).await
+    }
+
+    /// Clients that send each call once: for a test that wants to see each answer.
+    pub async fn clients(&self) -> Context {
+        self.context("shop-test").await.without_retries()
     }
 
     /// A call of the gateway's own paths: the status, and the body as JSON.

@@ -9,7 +9,8 @@ use ticketctl::{
     },
 };
 
-use crate::{lifecycle::*, moto::Moto};
+use super::lifecycle::*;
+use crate::support::Endpoint;
 
 const STACK: &str = "shop-test";
 
@@ -80,7 +81,7 @@ fn instance(number: usize) -> DbInstanceSpec {
 
 #[tokio::test]
 async fn parameter_groups() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context(STACK).await;
     let family = "aurora-mysql8.0";
     let name = DbClusterParameterGroup::name_in(STACK, family);
@@ -108,7 +109,7 @@ async fn parameter_groups() {
 
 #[tokio::test]
 async fn a_cluster_with_two_instances() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context(STACK).await;
     let family = "aurora-mysql8.0";
     let subnets = subnets(&cx).await;
@@ -162,7 +163,7 @@ async fn a_cluster_with_two_instances() {
 
 #[tokio::test]
 async fn a_newer_minor_version_in_aws_is_no_difference() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context(STACK).await;
     let upgraded = DbClusterSpec { version: "8.0.mysql_aurora.3.11.0".into(), ..cluster() };
     create::<DbCluster>(&cx, "database", upgraded).await;

@@ -1,20 +1,18 @@
 //! What a plan on an applied stack may cost.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Instant;
 
-use crate::world::{World, curl};
+use crate::e2e::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_the_applied_dev_stack_takes_forty_calls_two_deep() {
-    let world = World::new();
+    let world = World::new().await;
     let stack = World::stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
-    let calls = format!("{}/_ticketctl/calls", world.endpoint());
-    curl(&["-X", "DELETE", &calls]).await;
+    world.calls().await;
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
-    let recorded: Value = serde_json::from_str(&curl(&[&calls]).await).expect("JSON");
-    let recorded = recorded["calls"].as_array().unwrap_or_else(|| panic!("{recorded}"));
+    let recorded = world.calls().await;
     let names: Vec<_> = recorded.iter().map(|call| format!("{}:{}", call["service"], call["operation"])).collect();
     assert!(names.len() <= 40, "{} calls: {names:#?}", names.len());
     assert!(recorded.iter().all(|call| call["mutating"] == json!(false)), "a plan changes nothing: {recorded:#?}");

@@ -1,12 +1,12 @@
 //! Client tokens.
 
-use super::support::Endpoint;
 use super::world::{code, network};
+use crate::support::Endpoint;
 
 #[tokio::test]
 async fn a_repeated_token_answers_with_the_first_result() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let address = cx.ec2.allocate_address().send().await.expect("an address");
     let address = address.allocation_id().expect("its id");

@@ -8,7 +8,8 @@ use ticketctl::resource::{
     topic::TopicSpec,
 };
 
-use crate::{lifecycle::*, moto::Moto};
+use super::lifecycle::*;
+use crate::support::Endpoint;
 
 fn policy(action: &str, resource: &str) -> Value {
     json!({"Version": "2012-10-17", "Statement": [{
@@ -50,7 +51,7 @@ fn topic() -> TopicSpec {
 
 #[tokio::test]
 async fn queues() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let sources = Some(["arn:aws:sqs:ap-northeast-2:123456789012:shop-test-queue".to_owned()].into());
     let dead = create::<Queue>(&cx, "dead-letter-queue", QueueSpec { redrive_sources: sources, ..queue() }).await;
@@ -71,7 +72,7 @@ async fn queues() {
 
 #[tokio::test]
 async fn topics() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let changed = TopicSpec { display_name: "other".into(), policy: policy("SNS:Subscribe", "*") };
     lifecycle::<Topic>(&cx, "topic-events", topic(), vec![changed]).await;
@@ -79,7 +80,7 @@ async fn topics() {
 
 #[tokio::test]
 async fn subscriptions() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let topic_arn = create::<Topic>(&cx, "topic-events", topic()).await.id;
     let queue_arn = create::<Queue>(&cx, "queue", queue()).await.outputs["arn"].clone();
@@ -106,7 +107,7 @@ async fn subscriptions() {
 
 #[tokio::test]
 async fn log_groups() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let spec = |retention| LogGroupSpec { retention };
     lifecycle::<LogGroup>(&cx, "log-group-web", spec(30), vec![spec(7), spec(0)]).await;
@@ -116,7 +117,7 @@ async fn log_groups() {
 
 #[tokio::test]
 async fn parameters() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
     let spec = |path: &str, value: &str| ParameterSpec { path: path.into(), value: value.into() };
     let path = "app/queue/url";
@@ -132,12 +133,12 @@ async fn parameters() {
 /// The calls of these kinds may be repeated after a lost answer.
 #[tokio::test]
 async fn repeated_creates() {
-    async fn twice<K: Kind>(moto: &Moto, logical_id: &str, wish: impl Fn() -> K::Spec) {
+    async fn twice<K: Kind>(moto: &Endpoint, logical_id: &str, wish: impl Fn() -> K::Spec) {
         let cx = moto.context("shop-test").await;
         let first = create::<K>(&cx, logical_id, wish()).await;
         create_again::<K>(&cx, logical_id, wish(), &first).await;
     }
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     twice::<Queue>(&moto, "queue", queue).await;
     twice::<Topic>(&moto, "topic-alerts", topic).await;
     twice::<LogGroup>(&moto, "log-group-web", || LogGroupSpec { retention: 7 }).await;

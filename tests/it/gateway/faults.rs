@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ticketctl::aws::Context;
 
-use super::support::Endpoint;
 use super::world::code;
+use crate::support::Endpoint;
 
 async fn post(endpoint: &Endpoint, faults: Value) {
     let (status, answer) = endpoint.control("POST", "faults", &json!({"faults": faults}).to_string()).await;
@@ -31,7 +31,7 @@ async fn vpcs(cx: &Context) -> usize {
 #[tokio::test]
 async fn each_service_is_throttled_in_its_own_words() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     post(&endpoint, json!([{"kind": "throttle"}])).await;
     assert_eq!(create_vpc(&cx).await, "RequestLimitExceeded");
     assert_eq!(code(cx.autoscaling.describe_auto_scaling_groups().send().await), "Throttling");
@@ -46,7 +46,7 @@ async fn each_service_is_throttled_in_its_own_words() {
 #[tokio::test]
 async fn the_nth_call_fails_and_the_others_do_not() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let before = vpcs(&cx).await;
     post(&endpoint, json!([{"operation": "CreateVpc", "nth": 2, "kind": "unavailable"}])).await;
     assert_eq!(create_vpc(&cx).await, "was let pass");
@@ -60,7 +60,7 @@ async fn the_nth_call_fails_and_the_others_do_not() {
 #[tokio::test]
 async fn a_lost_answer_is_a_deed_done_and_a_reset_is_not() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let before = vpcs(&cx).await;
     post(&endpoint, json!([{"operation": "CreateVpc", "kind": "lost_answer"}])).await;
     assert_eq!(create_vpc(&cx).await, "no answer");
@@ -73,7 +73,7 @@ async fn a_lost_answer_is_a_deed_done_and_a_reset_is_not() {
 #[tokio::test]
 async fn lists_lag_behind_changes_and_calls_can_be_slow() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     post(&endpoint, json!([{"service": "ec2", "kind": "list_lag", "seconds": 2}])).await;
     let before = vpcs(&cx).await;
     assert_eq!(create_vpc(&cx).await, "was let pass");
@@ -90,7 +90,7 @@ async fn lists_lag_behind_changes_and_calls_can_be_slow() {
 #[tokio::test]
 async fn calls_are_recorded() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     endpoint.control("DELETE", "calls", "").await;
     create_vpc(&cx).await;
     vpcs(&cx).await;
@@ -107,7 +107,7 @@ async fn calls_are_recorded() {
 #[tokio::test]
 async fn a_pause_before_the_nth_change_stops_the_world_there() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let before = vpcs(&cx).await;
     post(&endpoint, json!([{"mutating": true, "nth": 2, "kind": "pause", "when": "before"}])).await;
     assert_eq!(create_vpc(&cx).await, "was let pass");
@@ -134,7 +134,7 @@ async fn a_pause_before_the_nth_change_stops_the_world_there() {
 #[tokio::test]
 async fn a_pause_after_a_change_holds_the_answer_of_a_deed_done() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let before = vpcs(&cx).await;
     post(&endpoint, json!([{"operation": "CreateVpc", "nth": 1, "kind": "pause", "when": "after"}])).await;
     let caller = cx.clone();

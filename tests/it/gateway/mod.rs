@@ -6,7 +6,5 @@ mod control_plane;
 mod faults;
 mod gaps;
 mod strict;
-#[path = "../support/mod.rs"]
-mod support;
 mod tokens;
 mod world;

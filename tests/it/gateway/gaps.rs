@@ -4,8 +4,8 @@ use aws_sdk_autoscaling::types::{DesiredConfiguration, InstanceRefreshStatus, Re
 use aws_sdk_elasticache::types::ParameterNameValue;
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
 
-use super::support::Endpoint;
 use super::world::{code, group, instances, launch_template, network, second_version, version};
+use crate::support::Endpoint;
 
 async fn refresh_status(cx: &ticketctl::aws::Context, name: &str) -> InstanceRefreshStatus {
     let told = cx.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).send().await;
@@ -15,7 +15,7 @@ async fn refresh_status(cx: &ticketctl::aws::Context, name: &str) -> InstanceRef
 #[tokio::test]
 async fn an_instance_refresh_replaces_every_instance_and_can_be_rolled_back() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let network = network(&cx).await;
     let template = launch_template(&cx, "web").await;
     group(&cx, "web", &template, &network, 2).await;
@@ -61,7 +61,7 @@ async fn an_instance_refresh_replaces_every_instance_and_can_be_rolled_back() {
 #[tokio::test]
 async fn a_cache_parameter_group_keeps_what_was_set() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let create = cx.elasticache.create_cache_parameter_group().cache_parameter_group_name("holds");
     create.cache_parameter_group_family("redis7").description("holds").send().await.expect("a parameter group");
     let modify = |name: &str, value: &str| {
@@ -85,7 +85,7 @@ async fn a_cache_parameter_group_keeps_what_was_set() {
 #[tokio::test]
 async fn a_cluster_tells_its_endpoints_and_its_parameters_can_be_reset() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let create = cx.rds.create_db_cluster_parameter_group().db_cluster_parameter_group_name("shop");
     create.db_parameter_group_family("aurora-mysql8.0").description("shop").send().await.expect("a parameter group");
     let zone = || {

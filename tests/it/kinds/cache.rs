@@ -11,7 +11,9 @@ use ticketctl::{
     },
 };
 
-use crate::{data::subnets, lifecycle::*, moto::Moto};
+use super::data::subnets;
+use super::lifecycle::*;
+use crate::support::Endpoint;
 
 const STACK: &str = "shop-test";
 
@@ -52,7 +54,7 @@ async fn secret(cx: &Context) -> String {
 
 #[tokio::test]
 async fn cache_parameters() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context(STACK).await;
     let changes = vec![
         parameters(Role::Eviction, &[("maxmemory-policy", "allkeys-lfu"), ("timeout", "300")]),
@@ -64,7 +66,7 @@ async fn cache_parameters() {
 
 #[tokio::test]
 async fn a_redis_with_a_replica() {
-    let moto = Moto::start();
+    let moto = Endpoint::start().await;
     let cx = moto.context(STACK).await;
     let subnets = subnets(&cx).await;
     let network = CacheSubnetGroupSpec { name: subnet_group_name(STACK), subnets };

@@ -5,13 +5,13 @@ use std::time::Duration;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension, MetricDatum, StateValue, Statistic};
 
-use super::support::Endpoint;
 use super::world::code;
+use crate::support::Endpoint;
 
 #[tokio::test]
 async fn an_alarm_comes_back_as_it_was_put() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let topic = "arn:aws:sns:ap-northeast-2:123456789012:alerts";
     let put = cx.cloudwatch.put_metric_alarm().alarm_name("cpu").namespace("AWS/EC2").metric_name("CPUUtilization");
     put.statistic(Statistic::Average)
@@ -46,7 +46,7 @@ async fn an_alarm_comes_back_as_it_was_put() {
 #[tokio::test]
 async fn metric_data_is_taken_compressed_and_summed() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let now = std::time::SystemTime::now();
     let mut put = cx.cloudwatch.put_metric_data().namespace("shop");
     // Enough of it that the SDK compresses the body (from 10 KiB on).
@@ -69,7 +69,7 @@ async fn metric_data_is_taken_compressed_and_summed() {
 #[tokio::test]
 async fn a_dashboard_keeps_its_body() {
     let endpoint = Endpoint::start().await;
-    let cx = endpoint.context().await;
+    let cx = endpoint.clients().await;
     let body = r#"{"widgets":[]}"#;
     cx.cloudwatch.put_dashboard().dashboard_name("shop").dashboard_body(body).send().await.expect("a dashboard");
     let told = cx.cloudwatch.get_dashboard().dashboard_name("shop").send().await.expect("the dashboard");

@@ -3,7 +3,5 @@
 mod drift;
 mod life;
 mod limits;
-#[path = "../kinds/moto.rs"]
-mod moto;
 mod safety;
 mod world;

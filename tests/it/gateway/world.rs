@@ -32,7 +32,7 @@ pub async fn network(cx: &Context) -> Network {
 }
 
 async fn subnet(cx: &Context, vpc: &str, cidr: &str, zone: &str) -> String {
-    let zone = format!("{}{zone}", super::support::REGION);
+    let zone = format!("{}{zone}", crate::support::REGION);
     let created = cx.ec2.create_subnet().vpc_id(vpc).cidr_block(cidr).availability_zone(zone).send().await;
     created.expect("a subnet").subnet().and_then(|subnet| subnet.subnet_id()).expect("its id").to_owned()
 }
