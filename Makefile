@@ -15,7 +15,6 @@ demo: build ## make the whole stack on the local cloud and say what it made
 
 test: ## all tests; installs what they need
 	@scripts/setup test
-	cargo build --package ticketing
 	cargo test --workspace --no-fail-fast
 
 bench: ## plan and apply against the emulator: calls, time, memory
