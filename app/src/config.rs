@@ -4,31 +4,57 @@ use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 
 /// How to reach the database.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct DatabaseArgs {
     /// MySQL address: mysql://user:password@host:3306/database[?ssl-mode=VERIFY_CA&ssl-ca=FILE]
-    #[arg(id = "database-url", long = "database-url", env = "TICKETING_DATABASE_URL", hide_env_values = true)]
-    pub url: String,
+    #[arg(
+        id = "database-url",
+        long = "database-url",
+        env = "TICKETING_DATABASE_URL",
+        hide_env_values = true,
+        required_unless_present = "parameters"
+    )]
+    pub url: Option<String>,
     /// Connections to keep at most
-    #[arg(id = "database-connections", long = "database-connections", env = "TICKETING_DATABASE_CONNECTIONS", default_value_t = 16,
-          value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(id = "database-connections", long = "database-connections", env = "TICKETING_DATABASE_CONNECTIONS",
+          default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub connections: u32,
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
+}
+
+/// Where an instance finds out what it was not told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DiscoveryArgs {
+    /// Prefix of SSM parameters that tell addresses, and ARNs of secrets, for what is not given otherwise
+    #[arg(long, env = "TICKETCTL_PARAMETERS")]
+    pub parameters: Option<String>,
+    /// Options of a database address that is put together from parameters
+    #[arg(long, env = "TICKETING_DATABASE_OPTIONS", default_value = "ssl-mode=PREFERRED")]
+    pub database_options: String,
 }
 
 /// How to reach Redis.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct RedisArgs {
     /// Redis address: redis://[user:password@]host:6379/0, or rediss:// for TLS
-    #[arg(id = "redis-url", long = "redis-url", env = "TICKETING_REDIS_URL", hide_env_values = true)]
-    pub url: String,
+    #[arg(
+        id = "redis-url",
+        long = "redis-url",
+        env = "TICKETING_REDIS_URL",
+        hide_env_values = true,
+        required_unless_present = "parameters"
+    )]
+    pub url: Option<String>,
 }
 
 /// What tokens are signed with.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct SecretArgs {
     /// Secret that signs access tokens, passes and tickets: the same on every instance, at least 32 characters
-    #[arg(long = "jwt-secret", env = "TICKETING_JWT_SECRET", hide_env_values = true, value_parser = parse_secret)]
-    pub jwt_secret: String,
+    #[arg(long = "jwt-secret", env = "TICKETING_JWT_SECRET", hide_env_values = true, value_parser = parse_secret,
+          required_unless_present = "parameters")]
+    pub jwt_secret: Option<String>,
 }
 
 fn parse_secret(value: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! The connection pool, migrations, and which database errors mean what.
 
 use crate::config::DatabaseArgs;
+use crate::discovery::Discovery;
 use anyhow::Context;
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
@@ -10,10 +11,25 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 /// The schema's history, embedded in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
+/// Reads a database address.
+pub fn options(url: &str) -> anyhow::Result<MySqlConnectOptions> {
+    let options: MySqlConnectOptions =
+        url.parse().context("the database address is not of the form mysql://user:password@host:3306/database")?;
+    Ok(options.statement_cache_capacity(256))
+}
+
+/// The pool for a command, after finding out what it was not told.
+pub async fn pool_for(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
+    let mut args = args.clone();
+    if args.url.is_none() {
+        args.url = Some(Discovery::new(&args.discovery).await?.database_url().await?);
+    }
+    pool(&args)
+}
+
 /// A pool that connects when it is first used, so that the service starts before its database.
 pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
-    let options: MySqlConnectOptions =
-        args.url.parse().context("the database address is not of the form mysql://user:password@host:3306/database")?;
+    let options = options(args.url.as_deref().context("there is no database address")?)?;
     let pool = MySqlPoolOptions::new()
         .max_connections(args.connections)
         .acquire_timeout(Duration::from_secs(2))
@@ -28,13 +44,27 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
                 Ok(())
             })
         })
-        .connect_lazy_with(options.statement_cache_capacity(256));
+        .connect_lazy_with(options);
     Ok(pool)
 }
 
 /// Brings the schema up to date. Safe to run from several instances at once: the migrator takes a named lock.
 pub async fn migrate(pool: &MySqlPool) -> anyhow::Result<()> {
     MIGRATOR.run(pool).await.context("the schema could not be brought up to date")
+}
+
+/// Like [`migrate`], as soon as the database can be reached.
+pub async fn migrate_when_reachable(pool: &MySqlPool) -> anyhow::Result<()> {
+    loop {
+        match pool.acquire().await {
+            Ok(_) => return migrate(pool).await,
+            Err(error) if is_unavailable(&error) => {
+                tracing::info!(%error, "waiting for the database");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(error).context("the database refuses the connection"),
+        }
+    }
 }
 
 /// Whether all migrations of this binary have been applied.

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod commands;
 pub mod config;
 pub mod db;
+pub mod discovery;
 pub mod error;
 pub mod events;
 pub mod health;

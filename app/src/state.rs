@@ -3,6 +3,7 @@
 use crate::accounts::tokens::Tokens;
 use crate::config::{LimitArgs, Role, ServeArgs};
 use crate::db;
+use crate::discovery::Discovery;
 use crate::events::cache::EventCache;
 use crate::events::live::Live;
 use crate::health::Health;
@@ -14,6 +15,7 @@ use crate::sales::Sales;
 use crate::sales::tickets::TicketSigner;
 use crate::staff::Attempts;
 use crate::{telemetry, waitlist};
+use anyhow::Context;
 use moka::future::Cache;
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -73,9 +75,9 @@ impl AppState {
     pub fn new(args: &ServeArgs) -> anyhow::Result<Self> {
         telemetry::metrics();
         let db = db::pool(&args.database)?;
-        let kv = Kv::new(&args.redis.url)?;
+        let kv = Kv::new(args.redis.url.as_deref().context("there is no Redis address")?)?;
         let events = EventCache::new(db.clone(), kv.clone());
-        let tokens = Tokens::new(&args.secret.jwt_secret);
+        let tokens = Tokens::new(args.secret.jwt_secret.as_deref().context("there is no secret for tokens")?);
         Ok(Self(Arc::new(Inner {
             queue: Queue::new(db.clone(), kv.clone()),
             queue_views: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(1)).build(),
@@ -94,6 +96,11 @@ impl AppState {
             db,
             kv,
         })))
+    }
+
+    /// Follows the database's password as it changes, until `shutdown`.
+    pub fn follow_password(&self, discovery: Discovery) {
+        self.spawn(|state| async move { discovery.follow_password(&state.db).await });
     }
 
     /// Starts what runs besides the requests, until `shutdown`.

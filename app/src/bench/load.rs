@@ -110,7 +110,7 @@ impl Measured {
 #[derive(Clone)]
 pub enum Pace {
     /// A closed loop that ends at this moment
-    Until(Instant),
+    Until(Arc<AtomicUsize>, Instant),
     /// A closed loop of so many rounds by all workers together
     Rounds(Arc<AtomicUsize>, usize),
     /// An open loop: rounds are due at these offsets from the start, whatever the answers do
@@ -120,7 +120,7 @@ pub enum Pace {
 impl Pace {
     /// A closed loop for some time.
     pub fn seconds(seconds: f64) -> Self {
-        Self::Until(Instant::now() + Duration::from_secs_f64(seconds))
+        Self::Until(Arc::default(), Instant::now() + Duration::from_secs_f64(seconds))
     }
 
     /// A closed loop of so many rounds.
@@ -147,9 +147,9 @@ impl Pace {
     /// The number of the next round and the moment from which its latency counts.
     async fn next(&self) -> Option<(usize, Instant)> {
         match self {
-            Self::Until(end) => {
+            Self::Until(counter, end) => {
                 let now = Instant::now();
-                (now < *end).then_some((0, now))
+                (now < *end).then(|| (counter.fetch_add(1, Ordering::Relaxed), now))
             }
             Self::Rounds(counter, rounds) => {
                 let round = counter.fetch_add(1, Ordering::Relaxed);

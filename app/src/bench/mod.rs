@@ -86,7 +86,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let maria = MariaDb::start(&data.path().join("mariadb"))?;
     let redis = Redis::start(&data.path().join("redis"))?;
     let (database_url, redis_url, secret) = (maria.url("ticketing"), redis.url(0), random::code(40));
-    let pool = db::pool(&DatabaseArgs { url: database_url.clone(), connections: 32 })?;
+    let pool = db::pool(&DatabaseArgs { url: Some(database_url.clone()), connections: 32, ..DatabaseArgs::default() })?;
     db::migrate(&pool).await?;
     let password = random::code(20);
     accounts::upsert(&pool, "bench@example.com", &password, "Bench", Role::Admin).await?;

@@ -28,7 +28,7 @@ pub enum AdminCommand {
 
 pub async fn run(command: AdminCommand) -> anyhow::Result<()> {
     let AdminCommand::Create { database, email, password, name, role } = command;
-    let pool = db::pool(&database)?;
+    let pool = db::pool_for(&database).await?;
     let user = accounts::upsert(&pool, &email, &password, &name, role).await?;
     println!("{} {} {}", user.user_id, user.role.as_str(), user.email);
     Ok(())

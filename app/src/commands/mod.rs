@@ -72,7 +72,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => serve::run(&args).await,
-            Command::Migrate(args) => db::migrate(&db::pool(&args)?).await,
+            Command::Migrate(args) => db::migrate(&db::pool_for(&args).await?).await,
             Command::Seed(args) => seed::run(&args).await,
             Command::Demo(args) => demo::run(&args).await,
             Command::Admin(command) => admin::run(command).await,

@@ -34,7 +34,7 @@ const ACCOUNTS: [(&str, &str, Role); 4] = [
 const DEMO_MONEY: u64 = 1_000_000;
 
 pub async fn run(args: &SeedArgs) -> anyhow::Result<()> {
-    let pool = db::pool(&args.database)?;
+    let pool = db::pool_for(&args.database).await?;
     seed(&pool, &args.password).await?;
     for (email, ..) in ACCOUNTS {
         println!("{email}");

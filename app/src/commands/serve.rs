@@ -1,34 +1,83 @@
 //! `ticketing serve`.
 
 use crate::config::ServeArgs;
+use crate::discovery::Discovery;
 use crate::state::AppState;
 use crate::{db, http, telemetry};
 use anyhow::Context;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     telemetry::init_logs();
-    let state = AppState::new(args)?;
-    if args.migrate {
-        db::migrate(&state.db).await?;
-    }
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, role = ?args.role, version = env!("CARGO_PKG_VERSION"), "listening");
-    state.spawn_background();
+    let stop = stop_on_signal()?;
+    let Some(started) = stop.run_until_cancelled(start(args, &listener)).await else { return Ok(()) };
+    let state = started?;
+    let (shutdown, stopping) = (state.shutdown.clone(), stop.clone());
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        tracing::info!("draining");
+        shutdown.cancel();
+    });
+    let drain = Duration::from_secs(args.limits.drain_seconds);
+    http::serve(&listener, http::router(state.clone()), &state.shutdown, drain).await?;
+    drop(listener);
+    state.db.close().await;
+    Ok(())
+}
 
+/// Finds out what is missing, and puts everything together. Meanwhile the process already says that it lives.
+async fn start(args: &ServeArgs, listener: &TcpListener) -> anyhow::Result<AppState> {
+    let mut args = args.clone();
+    let ready = CancellationToken::new();
+    let preparing = async {
+        let discovery = match &args.database.discovery.parameters {
+            Some(_) => Some(Discovery::new(&args.database.discovery).await?),
+            None => None,
+        };
+        // What nobody else migrates, the instances of a stack do themselves: one at a time, by a lock.
+        let migrate = args.migrate || discovery.is_some();
+        if let Some(discovery) = &discovery {
+            discovery.complete(&mut args).await?;
+        }
+        let state = AppState::new(&args)?;
+        if migrate {
+            db::migrate_when_reachable(&state.db).await?;
+        }
+        if let Some(discovery) = discovery {
+            state.follow_password(discovery);
+        }
+        state.spawn_background();
+        anyhow::Ok(state)
+    };
+    let serving = http::serve(listener, http::starting(), &ready, Duration::ZERO);
+    let prepared = async {
+        let state = preparing.await;
+        ready.cancel();
+        state
+    };
+    let (served, state) = tokio::join!(serving, prepared);
+    served?;
+    state
+}
+
+/// Cancelled by SIGTERM and Ctrl-C.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let shutdown = state.shutdown.clone();
+    let stopping = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-        shutdown.cancel();
+        stopping.cancel();
     });
-    http::serve(listener, http::router(state.clone()), &state).await?;
-    state.db.close().await;
-    Ok(())
+    Ok(stop)
 }

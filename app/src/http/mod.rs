@@ -67,6 +67,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     api(Role::All).into_openapi()
 }
 
+/// What a process serves until it knows where its database is: that it lives, and that it is not ready.
+pub fn starting() -> Router {
+    let not_ready = || async { ApiError::unavailable("starting", "the service is starting") };
+    Router::new().route("/livez", get(|| async { "alive" })).fallback(not_ready)
+}
+
 /// Everything that this process serves, by its role.
 pub fn router(state: AppState) -> Router {
     let (router, document) = api(state.role).split_for_parts();

@@ -1,6 +1,5 @@
 //! The accept loop: HTTP/1.1 with time limits against slow clients, and a graceful end.
 
-use crate::state::AppState;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -10,19 +9,25 @@ use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// How long a client may take to send a request's head.
 const HEADER_TIME: Duration = Duration::from_secs(15);
 
-/// Serves until `state.shutdown` is cancelled, then lets running requests end.
-pub async fn serve(listener: TcpListener, router: Router, state: &AppState) -> anyhow::Result<()> {
+/// Serves until `shutdown` is cancelled, then lets running requests end within `drain`.
+pub async fn serve(
+    listener: &TcpListener,
+    router: Router,
+    shutdown: &CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
     let graceful = GracefulShutdown::new();
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
     loop {
         let (stream, peer) = tokio::select! {
-            () = state.shutdown.cancelled() => break,
+            () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 // Out of file descriptors, or the peer is gone already: neither is a reason to stop.
@@ -45,11 +50,8 @@ pub async fn serve(listener: TcpListener, router: Router, state: &AppState) -> a
             }
         });
     }
-    drop(listener);
-    let limit = Duration::from_secs(state.limits.drain_seconds);
-    tracing::info!("draining");
-    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
-        tracing::warn!(?limit, "some requests did not end in time");
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(?drain, "some requests did not end in time");
     }
     Ok(())
 }

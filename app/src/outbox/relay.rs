@@ -2,6 +2,7 @@
 
 use super::{Message, consumer};
 use crate::state::AppState;
+use crate::waitlist;
 use sqlx::{MySqlConnection, QueryBuilder};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,11 +54,9 @@ async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
     let results = match state.messaging.publish(&messages).await {
         Some(results) => results,
         None => {
-            let mut results = Vec::with_capacity(messages.len());
-            for message in &messages {
-                results.push(consumer::handle(state, message).await.map_err(|error| error.to_string()));
-            }
-            results
+            let handled = messages.iter().map(|message| consumer::handle(state, message));
+            let results = futures::future::join_all(handled).await.into_iter();
+            results.map(|result| result.map_err(|error| error.to_string())).collect()
         }
     };
     let mut done = Vec::new();
@@ -122,14 +121,20 @@ async fn keep_aside(connection: &mut MySqlConnection, row: &Row, error: &str) ->
 
 /// Who sold or cancelled told Redis already, unless the process died or Redis was away: tell it again.
 async fn repair(state: &AppState, messages: &[Message]) {
-    let mut seats: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let mut sold: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let mut freed: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for message in messages {
+        let frees = message.kind == "reservation.cancelled" || message.kind == waitlist::EXPIRED;
+        let seats = if frees { &mut freed } else { &mut sold };
         seats.entry(message.event_id).or_default().extend(message.seats());
     }
-    for (event_id, seats) in seats {
+    for (event_id, seats) in sold {
         state.events.versions().bump(event_id).await;
         if let Err(error) = state.sales.holds.mark(event_id, &seats).await {
             tracing::debug!(%error, event_id, "seat marks are left as they are");
         }
+    }
+    for (event_id, seats) in freed {
+        state.sales.stock_freed(event_id, &seats).await;
     }
 }

@@ -21,7 +21,7 @@ impl Sales {
             let error = match self.cancel_once(caller, id, reason).await {
                 Ok(Ok(cancelled)) => {
                     metrics::counter!("ticketing_cancellations_total").increment(1);
-                    self.stock_changed(cancelled.event_id, &cancelled.seats).await;
+                    self.stock_freed(cancelled.event_id, &cancelled.seats).await;
                     return Ok(());
                 }
                 Ok(Err(refused)) => return Err(refused),

@@ -6,7 +6,8 @@
 --       5 fence    the last fencing number given
 --       6 ready    exists once the sold seats are marked in `seats`
 --       7 version  the event's version, see versions.rs
-local seats, holds, expiry, users, fence, ready, version = unpack(KEYS)
+--       8 freed    how often seats of the event were freed
+local seats, holds, expiry, users, fence, ready, version, freed = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local command = ARGV[1]
@@ -95,18 +96,22 @@ end
 -- ARGV: held
 if command == 'held' then return {'ok', '', held()} end
 
--- ARGV: mark, version, 'all' or 'some', (seat, 'sold' or 'free')...
--- Makes the marks agree with what was read from the database under that version of the event.
+-- ARGV: mark, version, count of freed, 'all' or 'some', (seat, 'sold' or 'free')...
+-- Makes the marks agree with what was read from the database at that moment. Seats that were sold then are still sold
+-- unless some were freed since; seats that were free are still free unless anything changed.
 if command == 'mark' then
-    if redis.call('GET', version) ~= ARGV[2] then return {'stale', '', 0} end
-    for i = 4, #ARGV, 2 do
+    local frees = false
+    for i = 6, #ARGV, 2 do frees = frees or ARGV[i] == 'free' end
+    if (redis.call('GET', freed) or '0') ~= ARGV[3] then return {'stale', '', 0} end
+    if frees and redis.call('GET', version) ~= ARGV[2] then return {'stale', '', 0} end
+    for i = 5, #ARGV, 2 do
         if ARGV[i + 1] == 'sold' then
             redis.call('HSET', seats, ARGV[i], 'sold')
         elseif redis.call('HGET', seats, ARGV[i]) == 'sold' then
             redis.call('HDEL', seats, ARGV[i])
         end
     end
-    if ARGV[3] == 'all' then redis.call('SET', ready, '1') end
+    if ARGV[4] == 'all' then redis.call('SET', ready, '1') end
     return {'ok', '', 0}
 end
 

@@ -67,7 +67,7 @@ impl Holds {
         for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
             call.key(format!("hold:{{{event}}}:{part}"));
         }
-        call.key(crate::events::versions::key(event)).arg(command);
+        call.key(crate::events::versions::key(event)).key(freed_key(event)).arg(command);
         call
     }
 
@@ -203,14 +203,24 @@ impl Holds {
         }
     }
 
+    /// What tells whether seats were sold or freed since: the event's version, and how often seats were freed.
+    async fn moment(&self, event: u64) -> Result<[String; 2], KvError> {
+        let version = self.versions.current(event).await.ok_or(KvError::Unavailable)?;
+        let freed: Option<u64> = self.kv.run(&redis::Cmd::get(freed_key(event))).await?;
+        Ok([version.to_string(), freed.unwrap_or(0).to_string()])
+    }
+
+    /// To be called after the commit that freed seats, before their marks are changed.
+    pub async fn freed(&self, event: u64) -> Result<(), KvError> {
+        self.kv.run(&redis::Cmd::incr(freed_key(event), 1)).await
+    }
+
     /// Marks all sold seats of an event: when it is first used, and after Redis has forgotten them.
     async fn mark_all(&self, event: u64) -> Result<(), HoldError> {
-        let Some(version) = self.versions.current(event).await else {
-            return Err(KvError::Unavailable.into());
-        };
+        let moment = self.moment(event).await?;
         let sold = tickets::taken_seats(&self.db, event).await.map_err(ApiError::from)?;
         let mut call = Self::call(event, "mark");
-        call.arg(version.to_string()).arg("all");
+        call.arg(&moment[..]).arg("all");
         for seat in &sold {
             call.arg(seat).arg("sold");
         }
@@ -224,7 +234,8 @@ impl Holds {
         if seats.is_empty() {
             return Ok(HashSet::new());
         }
-        let mut sql = QueryBuilder::new("SELECT active_seat FROM tickets WHERE event_id = ");
+        let mut sql =
+            QueryBuilder::new("SELECT active_seat FROM tickets FORCE INDEX (tickets_active_seat) WHERE event_id = ");
         sql.push_bind(event).push(" AND active_seat IN (");
         let mut list = sql.separated(", ");
         for seat in seats {
@@ -241,12 +252,10 @@ impl Holds {
             return Ok(());
         }
         for _ in 0..20 {
-            let Some(version) = self.versions.current(event).await else {
-                return Err(KvError::Unavailable.into());
-            };
+            let moment = self.moment(event).await?;
             let sold = self.sold_among(event, seats).await?;
             let mut call = Self::call(event, "mark");
-            call.arg(version.to_string()).arg("some");
+            call.arg(&moment[..]).arg("some");
             for seat in seats {
                 call.arg(seat).arg(if sold.contains(seat) { "sold" } else { "free" });
             }
@@ -273,6 +282,10 @@ impl Holds {
         }
         None
     }
+}
+
+fn freed_key(event: u64) -> String {
+    format!("hold:{{{event}}}:freed")
 }
 
 fn seat_taken(seat: &str) -> ApiError {

@@ -167,10 +167,14 @@ impl Sales {
         self.payments.as_ref()
     }
 
-    /// To be called after a commit that changed an event's stock or seats.
-    pub async fn stock_changed(&self, event_id: u64, seats: &[String]) {
+    /// To be called after a commit that put tickets back: readers see it, and the seats can be held.
+    pub async fn stock_freed(&self, event_id: u64, seats: &[String]) {
         self.events.versions().bump(event_id).await;
-        if let Err(error) = self.holds.mark(event_id, seats).await {
+        let marked = match self.holds.freed(event_id).await {
+            Ok(()) => self.holds.mark(event_id, seats).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = marked {
             // The worker does it when it reads the outbox.
             tracing::debug!(%error, event_id, "seat marks are left as they are");
         }

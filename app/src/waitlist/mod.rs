@@ -210,7 +210,7 @@ async fn end_offer(state: &AppState, offer: &ReservationView, entry_status: &str
     let payload = outbox::reservation_payload(offer);
     outbox::write(&mut tx, event_id, EXPIRED, std::iter::once(payload)).await?;
     tx.commit().await?;
-    state.sales.stock_changed(event_id, &seats).await;
+    state.sales.stock_freed(event_id, &seats).await;
     Ok(true)
 }
 

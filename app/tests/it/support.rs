@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 use tempfile::TempDir;
 use ticketing::accounts::{self, Role};
 use ticketing::commands::Cli;
@@ -152,7 +153,12 @@ impl App {
 
     /// Another instance with other options.
     pub async fn another_with(&self, options: &[&str]) -> Self {
-        Self::serve(serve_args(&self.args.database.url, &self.args.redis.url, options)).await
+        Self::serve(serve_args(
+            self.args.database.url.as_deref().expect("an address"),
+            self.args.redis.url.as_deref().expect("an address"),
+            options,
+        ))
+        .await
     }
 
     async fn serve(args: ServeArgs) -> Self {
@@ -162,7 +168,9 @@ impl App {
         let address = listener.local_addr().expect("address").to_string();
         let router = ticketing::http::router(state.clone());
         let serving = state.clone();
-        tokio::spawn(async move { ticketing::http::serve(listener, router, &serving).await.expect("serves") });
+        tokio::spawn(async move {
+            ticketing::http::serve(&listener, router, &serving.shutdown, Duration::from_secs(5)).await.expect("serves")
+        });
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self {
