@@ -1,7 +1,7 @@
 //! On an instance: addresses from SSM's parameter store and passwords from Secrets Manager.
 //!
 //! Below the prefix are `database/endpoint`, `database/name`, `database/secret-arn` (JSON with `username` and
-//! `password`), `redis/endpoint` (TLS), perhaps `redis/secret-arn`, `jwt/secret-arn`, and perhaps `queue/url` and
+//! `password`), `redis/endpoint` (TLS), `redis/secret-arn` (text), `jwt/secret-arn` (text), and perhaps `queue/url` and
 //! `events-topic/arn`. The instance may be there before them: then it waits.
 
 use crate::config::{DiscoveryArgs, ServeArgs};
@@ -99,10 +99,8 @@ impl Discovery {
 
     async fn redis_url_from(&self, parameters: &Parameters) -> anyhow::Result<String> {
         let endpoint = with_port(need(parameters, "redis/endpoint")?, 6379);
-        Ok(match parameters.get("redis/secret-arn") {
-            Some(arn) => format!("rediss://:{}@{endpoint}/", encoded(&self.secret(arn).await?)),
-            None => format!("rediss://{endpoint}/"),
-        })
+        let password = self.secret(need(parameters, "redis/secret-arn")?).await?;
+        Ok(format!("rediss://:{}@{endpoint}/", encoded(&password)))
     }
 
     /// Fills in what is missing, as soon as it can be found.

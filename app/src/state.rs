@@ -7,6 +7,7 @@ use crate::discovery::Discovery;
 use crate::events::cache::EventCache;
 use crate::events::live::Live;
 use crate::health::Health;
+use crate::http::limiter::Limiter;
 use crate::kv::Kv;
 use crate::outbox::messaging::Messaging;
 use crate::outbox::relay;
@@ -50,6 +51,10 @@ pub struct Inner {
     pub attempts: Attempts,
     /// Wrong passwords, by e-mail address
     pub logins: Attempts,
+    /// Requests by user
+    pub user_limiter: Limiter,
+    /// Requests by address
+    pub address_limiter: Limiter,
     /// SNS and SQS
     pub messaging: Messaging,
     /// Whether the parts work
@@ -87,6 +92,8 @@ impl AppState {
             attempts: Attempts::new(kv.clone(), "code4"),
             logins: Attempts::new(kv.clone(), "login"),
             live: Live::default(),
+            user_limiter: Limiter::new(args.limits.user_rate),
+            address_limiter: Limiter::new(args.limits.address_rate),
             messaging: Messaging::new(&args.messaging),
             health: Health::default(),
             role: args.role,

@@ -166,7 +166,12 @@ impl OptionalFromRequestParts<AppState> for Caller {
             .map(|(_, token)| token.trim())
             .ok_or_else(|| ApiError::unauthorized("bad_token", "the Authorization header holds no Bearer token"))?;
         match state.tokens.verify::<AccessBody>(Purpose::Access, token) {
-            Ok(body) => Ok(Some(Self { user_id: body.sub, role: body.role })),
+            Ok(body) => {
+                if body.role != Role::Admin {
+                    state.user_limiter.check(&body.sub)?;
+                }
+                Ok(Some(Self { user_id: body.sub, role: body.role }))
+            }
             Err(TokenError::Expired) => {
                 Err(ApiError::unauthorized("token_expired", "the access token has expired; refresh it"))
             }

@@ -2,10 +2,11 @@
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
 
@@ -20,9 +21,16 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let docs = path.starts_with("/docs");
     let route = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
+    let from = if state.limits.address_rate > 0 { client_address(&request) } else { String::new() };
     let limit = Duration::from_secs(state.limits.request_seconds);
     let answer = async {
-        let response = match tokio::time::timeout(limit, next.run(request)).await {
+        let work = async {
+            match state.address_limiter.check(&from) {
+                Ok(()) => next.run(request).await,
+                Err(refused) => refused.into_response(),
+            }
+        };
+        let response = match tokio::time::timeout(limit, work).await {
             Ok(response) => response,
             Err(_) => ApiError::unavailable("timeout", "the request took too long").into_response(),
         };
@@ -53,6 +61,14 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     // Answers hold what belongs to one user, unless a handler says otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The peer, or whom the load balancer says it speaks for: it appends the peer that it sees to `X-Forwarded-For`.
+fn client_address(request: &Request) -> String {
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+    let last = forwarded.and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next());
+    let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
+    last.map(|address| address.trim().to_owned()).or_else(peer).unwrap_or_default()
 }
 
 fn count(method: &Method, route: &str, status: StatusCode, elapsed: Duration) {

@@ -2,6 +2,7 @@
 
 pub mod extract;
 mod layers;
+pub mod limiter;
 mod server;
 
 pub use server::serve;

@@ -3,6 +3,7 @@
 use crate::support::App;
 use http_body_util::BodyExt;
 use serde_json::json;
+use std::collections::HashMap;
 use std::time::Duration;
 use ticketing::accounts::Role;
 
@@ -120,4 +121,31 @@ async fn a_drain_answers_what_is_under_way() {
         frame.expect("no error");
     }
     assert_eq!(app.check_event(event).await, answers.len() as u64, "what was sold was answered");
+}
+
+#[tokio::test]
+async fn nobody_gets_more_than_their_share() {
+    let app = App::with(&["--user-rate", "5", "--address-rate", "20"]).await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let mut refused = 0;
+    for _ in 0..15 {
+        let answer = app.get("/api/auth/me", Some(&kim)).await;
+        if answer.status.as_u16() == 429 {
+            assert_eq!(answer.headers["retry-after"], "1");
+            answer.problem(429, "rate_limit");
+            refused += 1;
+        }
+    }
+    assert!((3..=5).contains(&refused), "{refused} of 15 at once are beyond a burst of 10");
+    app.get("/api/auth/me", Some(&lee)).await.expect(200);
+    // Who comes through a load balancer is told apart by what it says.
+    let mut from = HashMap::<&str, u32>::new();
+    for _ in 0..60 {
+        for address in ["203.0.113.1", "203.0.113.2"] {
+            let headers = [("x-forwarded-for", address)];
+            let answer = app.send(hyper::Method::GET, "/api/auth/me", Some(&admin), &headers, None).await;
+            *from.entry(address).or_default() += u32::from(answer.status.as_u16() == 200);
+        }
+    }
+    assert!(from.values().all(|passed| (40..60).contains(passed)), "{from:?}");
 }
