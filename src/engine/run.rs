@@ -77,7 +77,7 @@ pub async fn run(
 ) -> Result<Report, Cycle> {
     let operations = graph::operations(plan, blueprint, inventory)?;
     observer.observe(&Event::Begin { stack: plan.stack.clone(), operations: operations.len() });
-    Ok(Run::new(cx, blueprint, inventory, observer, options, operations).to_end().await)
+    Ok(Run::new(cx, blueprint, inventory, observer, options, operations).complete().await)
 }
 
 /// What an operation reports back to the dispatcher.
@@ -85,6 +85,9 @@ enum Message {
     /// The create or update call has answered.
     Reached(usize, Known),
 }
+
+/// Which operation has ended, after how many seconds, and how.
+type Ended = (usize, f64, Result<Option<Known>, Stop>);
 
 struct Run<'a> {
     cx: &'a Context,
@@ -139,12 +142,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn to_end(mut self) -> Report {
+    async fn complete(mut self) -> Report {
         let operations = std::mem::take(&mut self.operations);
         let (cx, mutating) = (self.cx, self.mutating.clone());
         let (sender, mut messages) = mpsc::unbounded_channel();
-        let mut tasks: FuturesUnordered<BoxFuture<'_, (usize, f64, Result<Option<Known>, Stop>)>> =
-            FuturesUnordered::new();
+        let mut tasks: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
         let (blueprint, observer, options) = (self.blueprint, self.observer, self.options);
         loop {
             while let Some(at) = self.next(&operations) {
