@@ -17,6 +17,7 @@ pub mod kv;
 pub mod local;
 pub mod notifications;
 pub mod outbox;
+pub mod page;
 pub mod queue;
 pub mod random;
 pub mod sales;

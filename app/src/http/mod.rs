@@ -10,7 +10,7 @@ pub use server::serve;
 use crate::config::Role;
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{accounts, events, health, notifications, queue, sales, staff, telemetry, waitlist, wallet};
+use crate::{accounts, events, health, notifications, page, queue, sales, staff, telemetry, waitlist, wallet};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -76,7 +76,10 @@ pub fn starting() -> Router {
 
 /// Everything that this process serves, by its role.
 pub fn router(state: AppState) -> Router {
-    let (router, document) = api(state.role).split_for_parts();
+    let (mut router, document) = api(state.role).split_for_parts();
+    if state.role.includes(Role::Api) || state.role.includes(Role::Staff) {
+        router = router.merge(page::routes());
+    }
     router
         .route("/metrics", get(telemetry::serve_metrics))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))

@@ -1,0 +1,85 @@
+// The waiting queue in front of an event.
+import { call, Problem, readStream } from "./api.js";
+import { duration, errorText, number, t } from "./i18n.js";
+import { actionButton, announce, h, sleep } from "./ui.js";
+
+const passes = new Map();
+
+/** The pass for an event as a header, once the queue let the caller in. */
+export function passHeader(eventId) {
+  const pass = passes.get(eventId);
+  return pass ? { "x-queue-pass": pass.text } : {};
+}
+
+/** When the pass for an event ends, in milliseconds, or null. */
+export function passEnds(eventId) {
+  return passes.get(eventId)?.ends ?? null;
+}
+
+/** Forgets a pass that is used up or refused. */
+export function dropPass(eventId) {
+  passes.delete(eventId);
+}
+
+/** Shows the queue until the caller is let in: then true. False when the caller left or went elsewhere. */
+export async function waitInQueue(container, event, signal) {
+  if (passEnds(event.eventId) > Date.now()) return true;
+  const path = `/api/queue/${event.eventId}`;
+  const left = new AbortController();
+  const either = AbortSignal.any([signal, left.signal]);
+  const position = h("p", { class: "queue-position", id: "queue-position" }, "–");
+  const wait = h("p", { class: "queue-wait" });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": t("queue.progress") });
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  container.replaceChildren(h("section", { class: "queue", "aria-labelledby": "queue-title" },
+    h("h2", { id: "queue-title" }, t("queue.title")),
+    h("p", { class: "queue-label" }, t("queue.yourPlace")), position, bar, wait,
+    h("p", { class: "aside" }, t("queue.stay")), problem,
+    actionButton(t("queue.leave"), { class: "button quiet" }, async () => {
+      left.abort();
+      await call("DELETE", `${path}/me`).catch((error) => console.error(error));
+      location.hash = "#/";
+    })));
+
+  let first = null;
+  let admitted = false;
+  const show = (place) => {
+    problem.hidden = true;
+    if (place.state === "ADMITTED") {
+      passes.set(event.eventId, { text: place.pass, ends: Date.parse(place.passExpiresAt) });
+      admitted = true;
+    } else if (place.state === "NOT_NEEDED") {
+      admitted = true;
+    } else if (place.state === "PRESALE") {
+      position.textContent = "–";
+      wait.textContent = t("queue.presale");
+    } else if (place.state === "WAITING") {
+      first = Math.max(first ?? 0, place.position);
+      position.textContent = number(place.position);
+      bar.value = 1 - (place.position - 1) / first;
+      wait.textContent = place.estimatedWaitSec === null || place.estimatedWaitSec === undefined
+        ? t("queue.unknown") : t("queue.wait", { time: duration(place.estimatedWaitSec) });
+    }
+    announce(place.state === "WAITING" ? t("queue.announce", { position: number(place.position) }) : "");
+    return place;
+  };
+  while (!either.aborted && !admitted) {
+    let pause = 5;
+    try {
+      // Entering again keeps the place, so this is also the question when the stream does not work.
+      pause = show(await call("POST", `${path}/enter`, { signal: either })).retryAfterSec;
+      if (!admitted) await readStream(`${path}/stream`, either, null, (name, place) => name === "place" && show(place));
+    } catch (error) {
+      if (either.aborted) break;
+      if (error instanceof Problem) {
+        problem.textContent = errorText(error);
+        problem.hidden = false;
+        if (error.status === 401) break;
+        pause = error.retryAfter ?? pause;
+      }
+    }
+    if (!admitted) await sleep(pause * 1000, either);
+  }
+  if (admitted) announce(t("queue.admitted"));
+  return admitted && !either.aborted;
+}
