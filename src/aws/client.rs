@@ -139,6 +139,13 @@ impl Context {
         Ok(account)
     }
 
+    /// Takes the account from somewhere else than a call, unless it is known already.
+    pub fn remember_account<'a>(&'a self, account: &'a str) -> &'a str {
+        // Losing against another answer is no harm: it is the same.
+        let _ = self.account.set(account.to_owned());
+        account
+    }
+
     /// The ARN of something in this account and region.
     pub async fn arn(&self, service: &str, resource: &str) -> Result<String> {
         Ok(format!("arn:{}:{service}:{}:{}:{resource}", partition(&self.region), self.region, self.account().await?))
@@ -153,4 +160,10 @@ pub fn partition(region: &str) -> &'static str {
         region if region.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
     }
+}
+
+/// What AWS's host names in a region end with.
+/// Source: <https://docs.aws.amazon.com/general/latest/gr/rande.html>
+pub fn dns_suffix(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }

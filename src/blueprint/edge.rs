@@ -54,7 +54,7 @@ pub(super) fn add(
             None => AccessLogs::default(),
         },
     };
-    let load_balancer = blueprint.add::<LoadBalancer>("load-balancer", &name, spec);
+    let load_balancer = blueprint.add::<LoadBalancer>(LoadBalancer::ID, &name, spec);
     blueprint.after(&load_balancer, &network.internet_gateway, Level::Created);
 
     let target_groups: IndexMap<_, _> = stack

@@ -65,7 +65,7 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Ne
         VpcSpec { cidr: stack.network.cidr.trunc().to_string(), dns_support: true, dns_hostnames: true },
     );
     let internet_gateway = blueprint.add::<InternetGateway>(
-        "internet-gateway",
+        InternetGateway::ID,
         &name("igw"),
         InternetGatewaySpec { vpc: vpc.id(), attached: true },
     );

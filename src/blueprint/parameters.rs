@@ -6,7 +6,6 @@
 //! | name | value |
 //! |---|---|
 //! | `database/endpoint`, `database/reader-endpoint` | host names of Aurora's writer and readers, port 3306 |
-//! | `database/name` | name of the database |
 //! | `database/secret-arn` | ARN of the master user's secret: JSON with `username` and `password` |
 //! | `redis/endpoint` | host name of the Redis that holds locks, holds and queues; TLS, port 6379 |
 //! | `redis/secret-arn` | ARN of the secret with the AUTH token, for both Redis |
@@ -16,7 +15,8 @@
 //! | `queue/url` | URL of the work queue |
 //! | `events-topic/arn` | ARN of the topic of events |
 //!
-//! There are ten of them without the second Redis: as many as one page of the API has.
+//! There are nine of them without the second Redis: a page of the API has ten, and after a full one AWS must be asked for the
+//! next. What is known when an instance is made, such as the database's name, is in its environment.
 
 use crate::{
     blueprint::{
@@ -50,7 +50,6 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, sources: &Sources<'_
     let cluster = sources.data.map(|data| &data.cluster);
     add("database/endpoint", cluster.map(|cluster| cluster.endpoint()));
     add("database/reader-endpoint", cluster.map(|cluster| cluster.reader_endpoint()));
-    add("database/name", stack.database.as_ref().map(|database| database.name.clone()));
     add("database/secret-arn", cluster.map(|cluster| cluster.secret_arn()));
     let cache = sources.cache;
     add("redis/endpoint", cache.map(|cache| cache.store.endpoint()));

@@ -155,8 +155,9 @@ fn environment(stack: &Stack, facts: &Facts, service: &str, wanted: &Service) ->
         ("TICKETCTL_STACK", stack.name()),
         ("TICKETING_LISTEN", format!("0.0.0.0:{}", wanted.port)),
     ];
+    let database = stack.database.as_ref().map(|database| ("TICKETCTL_DATABASE", database.name.clone()));
     let users = wanted.env.clone().into_iter();
-    users.chain(ours.map(|(name, value)| (name.to_owned(), value))).collect()
+    users.chain(ours.into_iter().chain(database).map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 fn group(

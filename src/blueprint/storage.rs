@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     resource::{
         Bucket, Handle,
-        bucket::{BucketSpec, Rule},
+        bucket::{BucketSpec, Rule, policy_id},
     },
     stack::Stack,
 };
@@ -20,6 +20,8 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Op
         return None;
     }
     let name = Bucket::name_in(&stack.name(), &facts.account, &facts.region);
+    // A bucket of logs alone has no setting of its own.
+    let empty_on_destroy = stack.storage.as_ref().map_or(!stack.protect, |storage| storage.empty_on_destroy);
     let bucket = blueprint.add::<Bucket>(
         Bucket::ID,
         &name,
@@ -27,10 +29,9 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Op
             name: name.clone(),
             versioning: stack.storage.as_ref().is_some_and(|storage| storage.versioning),
             block_public_access: true,
-            policy: policy(&name, facts, access_logs),
+            policy: policy(&name, facts, access_logs, policy_id(&stack.name(), empty_on_destroy)),
             lifecycle: lifecycle(stack, access_logs),
-            // A bucket of logs alone has no setting of its own.
-            empty_on_destroy: stack.storage.as_ref().map_or(!stack.protect, |storage| storage.empty_on_destroy),
+            empty_on_destroy,
         },
     );
     blueprint.output("bucket_name", bucket.id().to_string());
@@ -40,7 +41,7 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Op
 /// Nobody comes in without TLS, and load balancers of this account may write logs. Elastic Load Balancing writes them under
 /// its service's name in every region; the accounts that it had in older regions are no longer needed.
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>
-fn policy(name: &str, facts: &Facts, access_logs: bool) -> Value {
+fn policy(name: &str, facts: &Facts, access_logs: bool, id: String) -> Value {
     let arn = format!("arn:{}:s3:::{name}", facts.partition);
     let mut statements = vec![json!({
         "Sid": "TlsOnly",
@@ -59,7 +60,7 @@ fn policy(name: &str, facts: &Facts, access_logs: bool) -> Value {
             "Resource": format!("{arn}/{ACCESS_LOG_PREFIX}/AWSLogs/{}/*", facts.account),
         }));
     }
-    json!({"Version": "2012-10-17", "Statement": statements})
+    json!({"Version": "2012-10-17", "Id": id, "Statement": statements})
 }
 
 fn lifecycle(stack: &Stack, access_logs: bool) -> BTreeMap<String, Rule> {

@@ -47,8 +47,14 @@ pub enum Format {
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let project = Project::open(global).await?;
-    let (blueprint, inventory) = project.look().await?;
-    let plan = make(&blueprint, &inventory)?;
+    let (blueprint, plan) = match unchanged(&project, &arguments).await? {
+        Some(unchanged) => unchanged,
+        None => {
+            let (blueprint, inventory) = project.look().await?;
+            let plan = make(&blueprint, &inventory)?;
+            (blueprint, plan)
+        }
+    };
     print(global, &plan, &arguments.output)?;
     if let Some(path) = &arguments.out {
         SavedPlan::new(&project.cx, blueprint, plan.clone()).await?.write(path)?;
@@ -57,6 +63,20 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
         }
     }
     Ok(exit_code(&plan, &arguments.output))
+}
+
+/// The plan if a sparing look shows that nothing is to do. A plan that is to be carried out rests on a full look.
+async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(Blueprint, Plan)>> {
+    if arguments.out.is_some() {
+        return Ok(None);
+    }
+    let (blueprint, inventory) = project.glance().await?;
+    let plan = make(&blueprint, &inventory)?;
+    if !plan.is_empty() || !plan.waits.is_empty() {
+        return Ok(None);
+    }
+    project.warn(&blueprint);
+    Ok(Some((blueprint, plan)))
 }
 
 /// The plan, with a mistake in the blueprint as an error.

@@ -47,15 +47,30 @@ impl Project {
 
     /// The blueprint and the inventory, asked for at the same time.
     pub async fn look(&self) -> Result<(Blueprint, Inventory)> {
-        let scan = Scan::new(&self.cx);
-        let (facts, inventory) = tokio::join!(blueprint::facts(&scan, &self.stack), Inventory::of(&scan));
+        let (blueprint, inventory) = self.look_with(&Scan::new(&self.cx)).await?;
+        self.warn(&blueprint);
+        Ok((blueprint, inventory))
+    }
+
+    /// Like [`Project::look`], but with as few calls as possible: enough to say that nothing is to do (see [`Scan`]). What
+    /// it finds to do, a full look must confirm.
+    pub async fn glance(&self) -> Result<(Blueprint, Inventory)> {
+        self.look_with(&Scan::sparing(&self.cx)).await
+    }
+
+    async fn look_with(&self, scan: &Scan<'_>) -> Result<(Blueprint, Inventory)> {
+        let (facts, inventory) = tokio::join!(blueprint::facts(scan, &self.stack), Inventory::of(scan));
         let blueprint = blueprint::compile(&self.stack, &facts?);
+        Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))
+    }
+
+    /// Tells what the blueprint warns of.
+    pub fn warn(&self, blueprint: &Blueprint) {
         if !self.quiet {
             for warning in &blueprint.warnings {
                 anstream::eprintln!("{} {warning}", "warning:".yellow().bold());
             }
         }
-        Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))
     }
 
     /// Like [`Project::look`], but after a run that died: AWS's lists lag behind what it did, so it looks until two

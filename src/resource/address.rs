@@ -3,7 +3,10 @@
 use aws_sdk_ec2::types::{DomainType, ResourceType};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits, ec2};
+use super::{
+    Change, Created, Desired, Effect, Found, Handle, Kind, NatGateway, Outputs, Scan, Select, Status, Traits, ec2,
+    nat_gateway::{self, NatGatewaySpec},
+};
 use crate::aws::{Context, Error, Result};
 
 pub struct Address;
@@ -31,6 +34,11 @@ impl Kind for Address {
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<AddressSpec>>> {
+        if let (true, Select::Stack) = (scan.is_sparing(), select)
+            && let Some(found) = of_gateways(scan.of::<NatGateway>().await?)
+        {
+            return Ok(found);
+        }
         // The call has no pages.
         let answer = scan.ec2.describe_addresses().filters(ec2::filter(scan, select, "allocation-id")).send().await?;
         let found = answer.addresses().iter().filter_map(|address| {
@@ -62,5 +70,55 @@ impl Kind for Address {
     async fn delete(cx: &Context, found: &Found<AddressSpec>) -> Result<()> {
         cx.ec2.release_address().allocation_id(&found.id).send().await?;
         Ok(())
+    }
+}
+
+/// The addresses of the stack's NAT gateways: a gateway holds its address as long as it lives. None if that isn't all
+/// certain: without gateways, or with one that isn't in use.
+fn of_gateways(gateways: Vec<Found<NatGatewaySpec>>) -> Option<Vec<Found<AddressSpec>>> {
+    if gateways.is_empty() {
+        return None;
+    }
+    let address = |gateway: Found<NatGatewaySpec>| {
+        let public_ip = gateway.output(nat_gateway::PUBLIC_IP);
+        let certain = gateway.status == Status::Ready && !gateway.spec.address.is_empty() && !public_ip.is_empty();
+        certain.then_some(())?;
+        Some(Found {
+            logical_id: format!("address-{}", gateway.logical_id.strip_prefix("nat-")?),
+            id: gateway.spec.address.to_string(),
+            spec: AddressSpec {},
+            outputs: Outputs::from([(PUBLIC_IP.into(), public_ip.into())]),
+            tags: None,
+            status: Status::Ready,
+        })
+    };
+    gateways.into_iter().map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Ref;
+
+    fn gateway(logical_id: &str, status: Status) -> Found<NatGatewaySpec> {
+        Found {
+            logical_id: logical_id.into(),
+            id: format!("nat-0{logical_id}"),
+            spec: NatGatewaySpec { subnet: Ref::known("subnet-1"), address: Ref::known("eipalloc-1") },
+            outputs: Outputs::from([(nat_gateway::PUBLIC_IP.into(), "203.0.113.7".into())]),
+            tags: None,
+            status,
+        }
+    }
+
+    #[test]
+    fn gateways_in_use_prove_their_addresses_and_others_nothing() {
+        let found = of_gateways(vec![gateway("nat-a", Status::Ready), gateway("nat-c", Status::Ready)]);
+        let found = found.expect("proven");
+        assert_eq!(found.iter().map(|address| &*address.logical_id).collect::<Vec<_>>(), ["address-a", "address-c"]);
+        assert_eq!((&*found[0].id, found[0].output(PUBLIC_IP)), ("eipalloc-1", "203.0.113.7"));
+        assert!(of_gateways(vec![]).is_none());
+        assert!(of_gateways(vec![gateway("nat-a", Status::Ready), gateway("nat-c", Status::Deleting)]).is_none());
+        assert!(of_gateways(vec![gateway("", Status::Ready)]).is_none());
     }
 }

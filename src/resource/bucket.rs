@@ -60,19 +60,38 @@ impl Kind for Bucket {
         if path == "name" { Effect::Replace } else { Effect::InPlace }
     }
 
-    async fn find(scan: &Scan<'_>, _select: &Select<'_>) -> Result<Vec<Found<BucketSpec>>> {
+    async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<BucketSpec>>> {
         let name = Bucket::name_in(&scan.stack, scan.account().await?, &scan.region);
+        let sparing = scan.is_sparing() && matches!(select, Select::Stack);
+        let tags = async { if sparing { Ok(None) } else { tags_of(scan, &name).await.map(Some) } };
         let parts = tokio::try_join!(
-            tags_of(scan, &name),
+            tags,
             versioning(scan, &name),
             public_access_is_blocked(scan, &name),
             policy(scan, &name),
             lifecycle::rules(scan, &name),
         );
-        let (mut tags, versioning, block_public_access, policy, lifecycle) = match parts {
+        let (tags, versioning, block_public_access, policy, lifecycle) = match parts {
             Ok(parts) => parts,
             Err(error) if error.is(&["NoSuchBucket"]) => return Ok(Vec::new()),
             Err(error) => return Err(error),
+        };
+        let spec = |empty_on_destroy| BucketSpec {
+            name: name.clone(),
+            versioning,
+            block_public_access,
+            policy: policy.clone(),
+            lifecycle,
+            empty_on_destroy,
+        };
+        let outputs = Outputs::from([("arn".to_owned(), arn(scan, &name))]);
+        let mut tags = match (tags, told_by(&scan.stack, &policy)) {
+            (Some(tags), _) => tags,
+            (None, Some(empty_on_destroy)) => {
+                let (logical_id, spec) = (Bucket::ID.to_owned(), spec(empty_on_destroy));
+                return Ok(vec![Found { logical_id, id: name.clone(), spec, outputs, tags: None, status: Status::Ready }]);
+            }
+            (None, None) => tags_of(scan, &name).await?,
         };
         if tags.get(tags::STACK) != Some(&scan.stack) {
             return Ok(Vec::new());
@@ -81,8 +100,8 @@ impl Kind for Bucket {
         Ok(vec![Found {
             logical_id: tags.get(tags::ID).cloned().unwrap_or_default(),
             id: name.clone(),
-            outputs: Outputs::from([("arn".to_owned(), arn(scan, &name))]),
-            spec: BucketSpec { name, versioning, block_public_access, policy, lifecycle, empty_on_destroy },
+            outputs,
+            spec: spec(empty_on_destroy),
             tags: Some(tags),
             status: Status::Ready,
         }])
@@ -162,6 +181,18 @@ impl Kind for Bucket {
             result => result.map(drop),
         }
     }
+}
+
+/// The `Id` of a stack's bucket policy: it says whose the bucket is and whether destroying the stack empties it, as the tags do,
+/// to whoever reads the policy anyway.
+pub fn policy_id(stack: &str, empty_on_destroy: bool) -> String {
+    format!("ticketctl/{stack}/{}", if empty_on_destroy { "empty-on-destroy" } else { "keep" })
+}
+
+/// Whether the bucket is emptied on destroy, if its policy says that it is the stack's.
+fn told_by(stack: &str, policy: &Value) -> Option<bool> {
+    let id = policy["Id"].as_str()?;
+    [true, false].into_iter().find(|empty_on_destroy| id == policy_id(stack, *empty_on_destroy))
 }
 
 /// Nothing where S3 says by an error that nothing is set.
@@ -257,4 +288,20 @@ fn list(tags: &Tags) -> Result<Vec<Tag>> {
 /// The SDK wouldn't build a request that lacks something; all that it needs is in the spec's types.
 fn unbuilt(error: &aws_sdk_s3::error::BuildError) -> Error {
     Error { code: "InvalidRequest".into(), ..Error::unexpected("s3", "build", error.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_policy_tells_whose_the_bucket_is_or_nothing() {
+        let policy = |stack, empty| json!({"Id": policy_id(stack, empty), "Statement": []});
+        assert_eq!(told_by("shop-dev", &policy("shop-dev", true)), Some(true));
+        assert_eq!(told_by("shop-dev", &policy("shop-dev", false)), Some(false));
+        assert_eq!(told_by("shop-dev", &policy("shop-dev-2", true)), None);
+        assert_eq!(told_by("shop-dev", &json!({"Statement": []})), None);
+        assert_eq!(told_by("shop-dev", &Value::Null), None);
+    }
 }

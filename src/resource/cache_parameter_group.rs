@@ -4,7 +4,7 @@ use aws_sdk_elasticache::types::ParameterNameValue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Scan, Select, Status, Traits};
+use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, ReplicationGroup, Scan, Select, Status, Traits};
 use super::{elasticache, elasticache::Role};
 use crate::aws::{Context, Error, Result};
 
@@ -32,8 +32,17 @@ impl Kind for CacheParameterGroup {
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<CacheParameterGroupSpec>>> {
+        // Most stacks have no cache that evicts, and without it no parameters for one.
+        let evicts = match select {
+            Select::Stack if scan.is_sparing() => {
+                let caches = scan.of::<ReplicationGroup>().await?;
+                caches.iter().any(|cache| cache.logical_id == Role::Eviction.group_id())
+            }
+            _ => true,
+        };
         let groups: Vec<_> = Role::ALL
             .into_iter()
+            .filter(|role| evicts || *role != Role::Eviction)
             .map(|role| (role, role.parameters_name(&scan.stack)))
             .filter(|(_, name)| !matches!(select, Select::One(id) if id != name))
             .collect();

@@ -68,17 +68,22 @@ impl Kind for DbInstance {
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<DbInstanceSpec>>> {
         let mut request = scan.rds.describe_db_instances();
         let mut waiting = BTreeSet::new();
-        match select {
-            Select::One(id) => request = request.db_instance_identifier(*id),
-            // Which instances wait for a reboot because of a cluster parameter is told with the clusters.
-            Select::Stack => {
-                for cluster in scan.of::<DbCluster>().await? {
-                    let names = cluster.output(DbCluster::AWAITING_REBOOT).split(',').filter(|name| !name.is_empty());
-                    waiting.extend(names.map(str::to_owned));
-                }
-            }
+        if let Select::One(id) = select {
+            request = request.db_instance_identifier(*id);
         }
-        let instances = request.into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>().await;
+        let clusters = async {
+            match select {
+                Select::One(_) => Ok(Vec::new()),
+                Select::Stack => scan.of::<DbCluster>().await,
+            }
+        };
+        let listed = async { Ok(request.into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>().await) };
+        let (clusters, instances) = tokio::try_join!(clusters, listed)?;
+        // Which instances wait for a reboot because of a cluster parameter is told with the clusters.
+        for cluster in clusters {
+            let names = cluster.output(DbCluster::AWAITING_REBOOT).split(',').filter(|name| !name.is_empty());
+            waiting.extend(names.map(str::to_owned));
+        }
         match instances.map_err(Error::from) {
             Ok(all) => Ok(all.iter().filter_map(|instance| found(instance, &scan.stack, &waiting)).collect()),
             Err(error) if error.is_not_found() => Ok(Vec::new()),

@@ -32,10 +32,7 @@ impl Kind for InstanceProfile {
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<InstanceProfileSpec>>> {
         let profiles = match select {
-            Select::Stack => {
-                let pages = scan.iam.list_instance_profiles().path_prefix(iam::prefix(scan)).into_paginator();
-                pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?
-            }
+            Select::Stack => scan.profiles().await?.to_vec(),
             Select::One(name) => {
                 let answer = scan.iam.get_instance_profile().instance_profile_name(*name).send().await;
                 match answer.map_err(Error::from) {

@@ -3,10 +3,18 @@
 use aws_sdk_ec2::types::ResourceType;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc, ec2};
+use super::{
+    Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, RouteTable, Scan, Select, Status, Traits, Vpc, ec2,
+    route_table::{self, RouteTableSpec},
+};
 use crate::aws::{Context, Error, Result};
 
 pub struct InternetGateway;
+
+impl InternetGateway {
+    /// The logical id: a stack has one.
+    pub const ID: &'static str = "internet-gateway";
+}
 
 #[derive(Serialize, Deserialize)]
 pub struct InternetGatewaySpec {
@@ -25,6 +33,11 @@ impl Kind for InternetGateway {
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<InternetGatewaySpec>>> {
+        if let (true, Select::Stack) = (scan.is_sparing(), select)
+            && let Some(found) = of_routes(&scan.of::<RouteTable>().await?)
+        {
+            return Ok(vec![found]);
+        }
         let filter = ec2::filter(scan, select, "internet-gateway-id");
         let mut gateways = scan.ec2.describe_internet_gateways().filters(filter).into_paginator().items().send();
         let mut found = Vec::new();
@@ -82,6 +95,20 @@ impl Kind for InternetGateway {
         cx.ec2.delete_internet_gateway().internet_gateway_id(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// The gateway that our routes lead to: while a route is active, its gateway is attached to the route table's VPC, and a
+/// VPC has one at most. None if there is no such route.
+fn of_routes(tables: &[Found<RouteTableSpec>]) -> Option<Found<InternetGatewaySpec>> {
+    let table = tables.iter().find(|table| !table.output(route_table::INTERNET_GATEWAY).is_empty())?;
+    Some(Found {
+        logical_id: InternetGateway::ID.to_owned(),
+        id: table.output(route_table::INTERNET_GATEWAY).to_owned(),
+        spec: InternetGatewaySpec { vpc: table.spec.vpc.clone(), attached: true },
+        outputs: Outputs::new(),
+        tags: None,
+        status: Status::Ready,
+    })
 }
 
 async fn attach(cx: &Context, id: &str, vpc: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::{
     LaunchTemplate as Answer, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
     LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
     LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
-    LaunchTemplateTagSpecificationRequest, LaunchTemplatesMonitoringRequest, RequestLaunchTemplateData, ResourceType,
+    LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion, LaunchTemplatesMonitoringRequest, RequestLaunchTemplateData, ResourceType,
     ResponseLaunchTemplateData, Tag,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use super::{
-    Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref, Scan, SecurityGroup, Select, Status, Traits, ec2,
+    AutoScalingGroup, Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref, Scan, SecurityGroup, Select, Status, Traits, ec2,
 };
 use crate::aws::{Context, Error, Result, Tags};
 
@@ -84,6 +84,9 @@ impl Kind for LaunchTemplate {
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<LaunchTemplateSpec>>> {
+        if let (true, Select::Stack) = (scan.is_sparing(), select) {
+            return used(scan).await;
+        }
         let request = scan.ec2.describe_launch_templates();
         let request = match select {
             Select::Stack => request.filters(ec2::filter(scan, select, "")),
@@ -177,11 +180,47 @@ fn data(spec: &LaunchTemplateSpec) -> RequestLaunchTemplateData {
         .build()
 }
 
+async fn newest_version(cx: &Context, id: &str) -> Result<Option<LaunchTemplateVersion>> {
+    let request = cx.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
+    Ok(request.send().await?.launch_template_versions.unwrap_or_default().into_iter().next())
+}
+
+/// The templates of the stack's auto-scaling groups: their newest versions tell all but the tags.
+async fn used(scan: &Scan<'_>) -> Result<Vec<Found<LaunchTemplateSpec>>> {
+    let groups = scan.of::<AutoScalingGroup>().await?;
+    let templates = groups.iter().filter_map(|group| {
+        let service = group.logical_id.strip_prefix("group-")?;
+        Some(async move {
+            let id = &*group.spec.launch_template;
+            let newest = match newest_version(scan, id).await {
+                Err(error) if error.is_not_found() => None,
+                result => result?,
+            };
+            Result::Ok(newest.map(|newest| {
+                let is_default = newest.default_version().unwrap_or_default();
+                let name = newest.launch_template_name().unwrap_or_default();
+                Found {
+                    logical_id: format!("launch-template-{service}"),
+                    id: id.to_owned(),
+                    spec: spec(name, newest.launch_template_data(), is_default),
+                    outputs: version(newest.version_number()),
+                    tags: None,
+                    status: Status::Ready,
+                }
+            }))
+        })
+    });
+    Ok(try_join_all(templates).await?.into_iter().flatten().collect())
+}
+
+fn version(number: Option<i64>) -> Outputs {
+    Outputs::from([("version".to_owned(), number.unwrap_or_default().to_string())])
+}
+
 async fn found(cx: &Context, template: &Answer) -> Result<Found<LaunchTemplateSpec>> {
     let id = template.launch_template_id().unwrap_or_default();
-    let request = cx.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
-    let answer = request.send().await?;
-    let newest = answer.launch_template_versions().first();
+    let newest = newest_version(cx, id).await?;
+    let newest = newest.as_ref();
     let number = newest.and_then(|version| version.version_number()).or(template.latest_version_number());
     let tags = ec2::tags(template.tags());
     Ok(Found {
@@ -192,7 +231,7 @@ async fn found(cx: &Context, template: &Answer) -> Result<Found<LaunchTemplateSp
             newest.and_then(|version| version.launch_template_data()),
             number == template.default_version_number(),
         ),
-        outputs: Outputs::from([("version".to_owned(), number.unwrap_or_default().to_string())]),
+        outputs: version(number),
         tags: Some(tags),
         status: Status::Ready,
     })

@@ -1,6 +1,6 @@
 //! The public application load balancer.
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, Vpc};
 use aws_sdk_elasticloadbalancingv2::types::{
     IpAddressType, LoadBalancer as Answer, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
     LoadBalancerTypeEnum,
@@ -20,6 +20,11 @@ pub struct LoadBalancer;
 
 /// The end of its name: a stack has one load balancer.
 pub const NAME_SUFFIX: &str = "alb";
+
+impl LoadBalancer {
+    /// The logical id: a stack has one.
+    pub const ID: &'static str = "load-balancer";
+}
 
 const DELETION_PROTECTION: &str = "deletion_protection.enabled";
 const IDLE_TIMEOUT: &str = "idle_timeout.timeout_seconds";
@@ -102,8 +107,18 @@ impl Kind for LoadBalancer {
         if arns.is_empty() {
             return Ok(Vec::new());
         }
-        let (tags, attributes) =
-            tokio::try_join!(elb::tags_of(scan, &arns), try_join_all(arns.iter().map(|arn| attributes(scan, arn))))?;
+        let attributes = try_join_all(arns.iter().map(|arn| attributes(scan, arn)));
+        if let (true, Select::Stack) = (scan.is_sparing(), select)
+            && is_in(scan.vpcs().await?, &answers)
+        {
+            let found = answers.iter().zip(attributes.await?).map(|(answer, attributes)| Found {
+                logical_id: Self::ID.to_owned(),
+                tags: None,
+                ..found(answer, &attributes, Tags::new())
+            });
+            return Ok(found.collect());
+        }
+        let (tags, attributes) = tokio::try_join!(elb::tags_of(scan, &arns), attributes)?;
         let found = answers.into_iter().zip(attributes).map(|(answer, attributes)| {
             let tags = tags.get(answer.load_balancer_arn().unwrap_or_default()).cloned().unwrap_or_default();
             found(&answer, &attributes, tags)
@@ -156,6 +171,11 @@ impl Kind for LoadBalancer {
         cx.elb.delete_load_balancer().load_balancer_arn(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// Whether all are in the stack's network: a load balancer there that has our name too is ours.
+fn is_in(vpcs: &[Vpc], answers: &[Answer]) -> bool {
+    answers.iter().all(|answer| answer.vpc_id().is_some() && vpcs.iter().any(|vpc| vpc.vpc_id() == answer.vpc_id()))
 }
 
 /// Those with the stack's name: there is no filter by tag.
@@ -264,4 +284,18 @@ async fn remains(cx: &Context, arn: &str) -> Result<Vec<Found<LoadBalancerSpec>>
     }
     let gone = Answer::builder().load_balancer_arn(arn).build();
     Ok(vec![Found { status: Status::Deleting, ..found(&gone, &Attributes::default(), Tags::new()) }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_stacks_own_network_proves_whose_a_load_balancer_is() {
+        let vpcs = [Vpc::builder().vpc_id("vpc-1").build()];
+        assert!(is_in(&vpcs, &[Answer::builder().vpc_id("vpc-1").build()]));
+        assert!(!is_in(&vpcs, &[Answer::builder().vpc_id("vpc-2").build()]));
+        assert!(!is_in(&vpcs, &[Answer::builder().build()]));
+        assert!(!is_in(&[], &[Answer::builder().vpc_id("vpc-1").build()]));
+    }
 }

@@ -4,11 +4,14 @@ use aws_sdk_ec2::types::{NatGateway as Answer, NatGatewayState, ResourceType};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Subnet, Traits, ec2,
+    Address, Change, Created, Desired, Effect, Found, Kind, Ref, Scan, Select, Status, Subnet, Traits, ec2,
 };
 use crate::aws::{Context, Error, Result};
 
 pub struct NatGateway;
+
+/// The output that tells the gateway's own address.
+pub const PUBLIC_IP: &str = "public_ip";
 
 #[derive(Serialize, Deserialize)]
 pub struct NatGatewaySpec {
@@ -47,7 +50,13 @@ impl Kind for NatGateway {
                         gateway.nat_gateway_addresses().iter().find_map(|a| a.allocation_id()).unwrap_or_default(),
                     ),
                 },
-                outputs: Outputs::new(),
+                outputs: gateway
+                    .nat_gateway_addresses()
+                    .iter()
+                    .find_map(|address| address.public_ip())
+                    .map(|ip| (PUBLIC_IP.to_owned(), ip.to_owned()))
+                    .into_iter()
+                    .collect(),
                 tags: Some(tags),
                 status,
             })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Change, Created, Desired, Found, Handle, Kind, Outputs, Ref, Scan, Select, Status, Traits};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Emulator, Error, Result, dns_suffix};
 
 pub struct Queue;
 
@@ -75,6 +75,11 @@ impl Kind for Queue {
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<QueueSpec>>> {
         let urls = match select {
+            // SQS says what a queue's URL is, and whether there is such a queue is told with its attributes.
+            Select::Stack if has_known_urls(scan) => {
+                let account = scan.account().await?;
+                QUEUES.iter().map(|(id, _)| url(scan, account, &name(&scan.stack, id))).collect()
+            }
             Select::Stack => {
                 let pages = scan.sqs.list_queues().queue_name_prefix(format!("{}-", scan.stack)).max_results(1000);
                 let urls = pages.into_paginator().items().send();
@@ -101,7 +106,10 @@ impl Kind for Queue {
             .set_tags(Some(desired.tags.clone().into_iter().collect()))
             .send()
             .await?;
-        let url = answer.queue_url().ok_or_else(|| Error::unexpected("sqs", "CreateQueue", "no URL"))?;
+        let url = match has_known_urls(cx) {
+            true => url(cx, cx.account().await?, &name),
+            false => answer.queue_url.ok_or_else(|| Error::unexpected("sqs", "CreateQueue", "no URL"))?,
+        };
         Ok(Created::new(url).with("arn", cx.arn("sqs", &name).await?).with("name", name))
     }
 
@@ -118,6 +126,20 @@ impl Kind for Queue {
     async fn delete(cx: &Context, found: &Found<QueueSpec>) -> Result<()> {
         cx.sqs.delete_queue().queue_url(&found.id).send().await?;
         Ok(())
+    }
+}
+
+/// Whether the endpoint's URLs of queues are certain: AWS's are, and moto's.
+fn has_known_urls(cx: &Context) -> bool {
+    matches!(cx.emulator, None | Some(Emulator::Gateway { .. } | Emulator::Moto))
+}
+
+/// The URL of a queue.
+/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
+fn url(cx: &Context, account: &str, name: &str) -> String {
+    match &cx.endpoint_url {
+        Some(endpoint) => format!("{}/{account}/{name}", endpoint.trim_end_matches('/')),
+        None => format!("https://sqs.{}.{}/{account}/{name}", cx.region, dns_suffix(&cx.region)),
     }
 }
 

@@ -1,11 +1,14 @@
 //! An IAM role: who may take it, and the one inline policy that says what it may do.
 
-use aws_sdk_iam::types::Role as Answer;
+use aws_sdk_iam::types::{InstanceProfile, Role as Answer};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
-use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits, iam};
+use super::{
+    Change, Created, DbInstance, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits, iam,
+};
 use crate::aws::{Context, Error, Result};
 
 pub struct Role;
@@ -40,17 +43,18 @@ impl Kind for Role {
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<RoleSpec>>> {
         let roles = match select {
+            Select::Stack if scan.is_sparing() => return used(scan).await,
             Select::Stack => {
                 let pages = scan.iam.list_roles().path_prefix(iam::prefix(scan)).into_paginator();
                 pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?
             }
-            Select::One(name) => match scan.iam.get_role().role_name(*name).send().await.map_err(Error::from) {
-                Ok(answer) => answer.role.into_iter().collect(),
-                Err(error) if error.is_not_found() => Vec::new(),
-                Err(error) => return Err(error),
-            },
+            Select::One(name) => role_named(scan, name).await?.into_iter().collect(),
         };
-        try_join_all(roles.iter().map(|role| found(scan, role))).await
+        try_join_all(roles.iter().map(|role| async {
+            let policy = policy_of(scan, role.role_name()).await?;
+            found(scan, role, policy)
+        }))
+        .await
     }
 
     async fn create(cx: &Context, desired: &Desired<RoleSpec>) -> Result<Created> {
@@ -103,14 +107,44 @@ async fn put_policy(cx: &Context, spec: &RoleSpec) -> Result<()> {
     Ok(())
 }
 
-async fn found(cx: &Context, role: &Answer) -> Result<Found<RoleSpec>> {
-    let answer = cx.iam.get_role_policy().role_name(role.role_name()).policy_name(POLICY).send().await.map_err(Error::from);
-    let policy = match answer {
-        Ok(answer) => iam::document("GetRolePolicy", answer.policy_document())?,
+/// The roles that are in use: an instance profile is listed with its role, and a database instance names the role of its
+/// monitoring. Neither is waited for longer than it takes to list them.
+async fn used(scan: &Scan<'_>) -> Result<Vec<Found<RoleSpec>>> {
+    let (profiles, instances) = tokio::try_join!(scan.profiles(), scan.of::<DbInstance>())?;
+    let held = profiles.iter().flat_map(InstanceProfile::roles).filter(|role| !iam::logical_id(scan, role.path()).is_empty());
+    let ours = |arn: &String| arn.contains(&iam::prefix(scan)).then(|| arn.rsplit('/').next().unwrap_or_default().to_owned());
+    let named = instances.iter().filter_map(|instance| ours(instance.spec.monitoring_role.as_ref()?));
+    let named: BTreeSet<String> = named.collect();
+    let held = try_join_all(held.map(|role| async {
+        let policy = policy_of(scan, role.role_name()).await?;
+        found(scan, role, policy)
+    }));
+    let named = try_join_all(named.iter().map(|name| async {
+        let (role, policy) = tokio::try_join!(role_named(scan, name), policy_of(scan, name))?;
+        role.map(|role| found(scan, &role, policy)).transpose()
+    }));
+    let (held, named) = tokio::try_join!(held, named)?;
+    Ok(held.into_iter().chain(named.into_iter().flatten()).collect())
+}
+
+async fn role_named(cx: &Context, name: &str) -> Result<Option<Answer>> {
+    match cx.iam.get_role().role_name(name).send().await.map_err(Error::from) {
+        Ok(answer) => Ok(answer.role),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn policy_of(cx: &Context, role: &str) -> Result<Value> {
+    match cx.iam.get_role_policy().role_name(role).policy_name(POLICY).send().await.map_err(Error::from) {
+        Ok(answer) => iam::document("GetRolePolicy", answer.policy_document()),
         // A run that died between the two calls, or somebody took it away.
-        Err(error) if error.is_not_found() => Value::Null,
-        Err(error) => return Err(error),
-    };
+        Err(error) if error.is_not_found() => Ok(Value::Null),
+        Err(error) => Err(error),
+    }
+}
+
+fn found(cx: &Context, role: &Answer, policy: Value) -> Result<Found<RoleSpec>> {
     let trust = role.assume_role_policy_document().unwrap_or_default();
     Ok(Found {
         logical_id: iam::logical_id(cx, role.path()),

@@ -1,16 +1,19 @@
 //! Where packets of some subnets go. Its routes and its subnets are part of it.
 
-use aws_sdk_ec2::types::{Filter, ResourceType, Route, RouteOrigin, RouteTable as Answer, RouteTableAssociationStateCode};
+use aws_sdk_ec2::types::{Filter, ResourceType, Route, RouteOrigin, RouteState, RouteTable as Answer, RouteTableAssociationStateCode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Change, Created, Desired, Effect, Found, InternetGateway, Kind, NatGateway, Outputs, Ref, Scan, Select, Status,
+    Change, Created, Desired, Effect, Found, InternetGateway, Kind, NatGateway, Ref, Scan, Select, Status,
     Subnet, Traits, Vpc, ec2,
 };
 use crate::aws::{Context, Error, Result};
 
 pub struct RouteTable;
+
+/// The output that tells the internet gateway to which an active route leads, if there is one.
+pub const INTERNET_GATEWAY: &str = "internet_gateway";
 
 #[derive(Serialize, Deserialize)]
 pub struct RouteTableSpec {
@@ -54,7 +57,10 @@ impl Kind for RouteTable {
                     routes: table.routes().iter().filter_map(route).collect(),
                     subnets: associations(table).map(|(subnet, _)| Ref::known(subnet)).collect(),
                 },
-                outputs: Outputs::new(),
+                outputs: active_internet_gateway(table)
+                    .map(|gateway| (INTERNET_GATEWAY.to_owned(), gateway.to_owned()))
+                    .into_iter()
+                    .collect(),
                 tags: Some(tags),
                 status: Status::Ready,
             })
@@ -98,6 +104,12 @@ impl Kind for RouteTable {
         cx.ec2.delete_route_table().route_table_id(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// A route whose target is gone or detached stays, as a black hole.
+fn active_internet_gateway(table: &Answer) -> Option<&str> {
+    let active = table.routes().iter().filter(|route| route.state() == Some(&RouteState::Active));
+    active.filter_map(Route::gateway_id).find(|gateway| gateway.starts_with("igw-"))
 }
 
 /// A route as the spec lists it; none for those that AWS adds.
@@ -232,4 +244,20 @@ async fn remove_subnets(cx: &Context, id: &str, subnets: &BTreeSet<&Ref<Subnet>>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_black_hole_proves_no_gateway() {
+        let leading = |state| {
+            let local = Route::builder().gateway_id("local").state(RouteState::Active).build();
+            let out = Route::builder().gateway_id("igw-1").state(state).build();
+            Answer::builder().routes(local).routes(out).build()
+        };
+        assert_eq!(active_internet_gateway(&leading(RouteState::Active)), Some("igw-1"));
+        assert_eq!(active_internet_gateway(&leading(RouteState::Blackhole)), None);
+    }
 }

@@ -1,5 +1,12 @@
 //! One look at what AWS has: each kind is listed once, and kinds that need another's listing share it.
+//!
+//! A *sparing* look makes no call whose answer another listing proves already. What such a proof can't tell is what nothing
+//! else refers to: a resource of ours that nobody uses, and the tags of the proven one. So a sparing look is good for one
+//! thing: to find that nothing is to do. As soon as it finds anything else, and for everything that changes AWS, the
+//! look is a full one.
 
+use aws_sdk_ec2::types::{Filter, Vpc};
+use aws_sdk_iam::types::InstanceProfile;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{collections::HashMap, ops::Deref, sync::Arc};
 use tokio::sync::OnceCell;
@@ -8,12 +15,15 @@ use super::{
     AnyKind, Found, Kind, Select,
     kind::{self, Status},
 };
-use crate::aws::{Context, Result};
+use crate::aws::{Context, Result, partition, tags};
 
 /// A look in progress. It dereferences to the [`Context`].
 pub struct Scan<'a> {
     cx: &'a Context,
+    sparing: bool,
     listings: HashMap<&'static str, OnceCell<Arc<Vec<Found>>>>,
+    vpcs: OnceCell<Vec<Vpc>>,
+    profiles: OnceCell<Vec<InstanceProfile>>,
 }
 
 impl Deref for Scan<'_> {
@@ -24,9 +34,53 @@ impl Deref for Scan<'_> {
 }
 
 impl<'a> Scan<'a> {
+    /// A full look: it sees everything.
     pub fn new(cx: &'a Context) -> Self {
         let listings = super::all().iter().map(|kind| (kind.name(), OnceCell::new())).collect();
-        Scan { cx, listings }
+        Scan { cx, sparing: false, listings, vpcs: OnceCell::new(), profiles: OnceCell::new() }
+    }
+
+    /// A sparing look, for whether there is anything to do at all.
+    pub fn sparing(cx: &'a Context) -> Self {
+        Scan { sparing: true, ..Scan::new(cx) }
+    }
+
+    /// Whether calls are left out whose answer other listings prove.
+    pub fn is_sparing(&self) -> bool {
+        self.sparing
+    }
+
+    /// The stack's VPCs in AWS's words, for all who need but a part of the answer and needn't wait for the rest.
+    pub async fn vpcs(&self) -> Result<&[Vpc]> {
+        let list = || async {
+            let filter = Filter::builder().name(format!("tag:{}", tags::STACK)).values(&self.stack).build();
+            let pages = self.ec2.describe_vpcs().filters(filter).into_paginator().items().send();
+            Result::Ok(pages.collect::<std::result::Result<Vec<_>, _>>().await?)
+        };
+        self.vpcs.get_or_try_init(list).await.map(Vec::as_slice)
+    }
+
+    /// The stack's instance profiles in AWS's words: their roles are told with them.
+    pub async fn profiles(&self) -> Result<&[InstanceProfile]> {
+        let list = || async {
+            let pages = self.iam.list_instance_profiles().path_prefix(super::iam::prefix(self)).into_paginator();
+            Result::Ok(pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?)
+        };
+        self.profiles.get_or_try_init(list).await.map(Vec::as_slice)
+    }
+
+    /// The account's twelve digits. Whoever has made a VPC owns it, so that a stack with one needn't ask further.
+    pub async fn account(&self) -> Result<&str> {
+        match self.vpcs().await?.iter().find_map(Vpc::owner_id) {
+            Some(owner) => Ok(self.cx.remember_account(owner)),
+            None => self.cx.account().await,
+        }
+    }
+
+    /// The ARN of something in this account and region.
+    pub async fn arn(&self, service: &str, resource: &str) -> Result<String> {
+        let account = self.account().await?;
+        Ok(format!("arn:{}:{service}:{}:{account}:{resource}", partition(&self.region), self.region))
     }
 
     /// All of the stack's resources of kind `K`; listed by whoever asks first.

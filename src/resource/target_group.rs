@@ -7,11 +7,14 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc,
+    AutoScalingGroup, Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref, Scan, Select, Status, Traits, Vpc,
     elb::{self, Attributes},
     root,
 };
-use crate::aws::{Context, Error, Result, Tags, tags};
+use crate::{
+    aws::{Context, Error, Result, Tags, tags},
+    resource::auto_scaling_group::AutoScalingGroupSpec,
+};
 
 pub struct TargetGroup;
 
@@ -86,8 +89,19 @@ impl Kind for TargetGroup {
             }
         };
         let arns: Vec<_> = answers.iter().map(|answer| answer.target_group_arn().unwrap_or_default().to_owned()).collect();
-        let (tags, attributes) =
-            tokio::try_join!(elb::tags_of(scan, &arns), try_join_all(arns.iter().map(|arn| attributes(scan, arn))))?;
+        let attributes = try_join_all(arns.iter().map(|arn| attributes(scan, arn)));
+        if let (true, Select::Stack) = (scan.is_sparing(), select)
+            && let Some(ids) = used(&scan.of::<AutoScalingGroup>().await?, &arns)
+        {
+            let answers = answers.iter().zip(attributes.await?).zip(ids);
+            let found = answers.map(|((answer, attributes), logical_id)| Found {
+                logical_id,
+                tags: None,
+                ..found(answer, &attributes, Tags::new())
+            });
+            return Ok(found.collect());
+        }
+        let (tags, attributes) = tokio::try_join!(elb::tags_of(scan, &arns), attributes)?;
         let found = answers.iter().zip(attributes).map(|(answer, attributes)| {
             let tags = tags.get(answer.target_group_arn().unwrap_or_default()).cloned().unwrap_or_default();
             found(answer, &attributes, tags)
@@ -153,6 +167,19 @@ impl Kind for TargetGroup {
         cx.elb.delete_target_group().target_group_arn(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// The logical ids of these target groups, if each is the only one of an auto-scaling group of ours, whose listing tells its
+/// tags. None as soon as that can't be said of one.
+fn used(groups: &[Found<AutoScalingGroupSpec>], arns: &[String]) -> Option<Vec<String>> {
+    let id = |arn: &String| {
+        let only = |group: &&Found<AutoScalingGroupSpec>| {
+            group.spec.target_groups.len() == 1 && group.spec.target_groups.contains(&Ref::known(arn))
+        };
+        let service = groups.iter().find(only)?.logical_id.strip_prefix("group-")?;
+        Some(format!("target-group-{service}"))
+    };
+    arns.iter().map(id).collect()
 }
 
 /// Those whose name may be ours: there is no filter by tag, and removed services have names that nobody knows any more.
@@ -229,4 +256,46 @@ fn outputs(arn: &str) -> Outputs {
         ("arn".to_owned(), arn.to_owned()),
         ("metric_dimension".to_owned(), elb::metric_dimension(arn).to_owned()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn group(logical_id: &str, target_groups: &[&str]) -> Found<AutoScalingGroupSpec> {
+        Found {
+            logical_id: logical_id.into(),
+            id: logical_id.into(),
+            spec: AutoScalingGroupSpec {
+                name: logical_id.into(),
+                launch_template: Ref::known("lt-1"),
+                launch_template_version: "1".into(),
+                subnets: BTreeSet::new(),
+                min: 1,
+                max: 1,
+                desired: 1,
+                target_groups: target_groups.iter().copied().map(Ref::known).collect(),
+                health_check: "ELB".into(),
+                grace: 0,
+                warmup: 0,
+                termination_policies: Vec::new(),
+                metrics: BTreeSet::new(),
+                listeners: BTreeMap::new(),
+            },
+            outputs: Outputs::new(),
+            tags: None,
+            status: Status::Ready,
+        }
+    }
+
+    #[test]
+    fn a_group_of_ours_proves_its_only_target_group() {
+        let groups = [group("group-api", &["arn-1"]), group("group-web", &["arn-2"]), group("group-old", &["arn-3", "arn-4"])];
+        let ids = |arns: &[&str]| used(&groups, &arns.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(ids(&["arn-1", "arn-2"]), Some(vec!["target-group-api".into(), "target-group-web".into()]));
+        // In use by nobody, or one of two: the tags must tell.
+        assert_eq!(ids(&["arn-1", "arn-9"]), None);
+        assert_eq!(ids(&["arn-3"]), None);
+    }
 }

@@ -12,7 +12,13 @@ pub struct Topic;
 
 /// The topics that a stack can have: logical id, and what follows the stack's name in theirs. Topics are found by their
 /// ARNs, since no SNS call lists tags.
-const TOPICS: [(&str, &str); 2] = [("topic-alerts", "alerts"), ("topic-events", "events")];
+pub const TOPICS: [(&str, &str); 2] = [("topic-alerts", "alerts"), (EVENTS, "events")];
+
+/// The logical id of the topic that always feeds the queue.
+pub const EVENTS: &str = "topic-events";
+
+/// The output that tells how many subscriptions a topic has, those included that nobody has confirmed yet.
+pub const SUBSCRIPTIONS: &str = "subscriptions";
 
 #[derive(Serialize, Deserialize)]
 pub struct TopicSpec {
@@ -97,6 +103,8 @@ async fn describe(scan: &Scan<'_>, logical_id: &str, arn: String) -> Result<Opti
         Err(error) if error.is_not_found() => return Ok(None),
         answer => answer?.attributes.unwrap_or_default(),
     };
+    let count = |name: &str| attributes.get(name).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+    let subscriptions = count("SubscriptionsConfirmed") + count("SubscriptionsPending");
     let policy = attributes.get("Policy").and_then(|text| serde_json::from_str(text).ok());
     Ok(Some(Found {
         logical_id: logical_id.to_owned(),
@@ -105,7 +113,7 @@ async fn describe(scan: &Scan<'_>, logical_id: &str, arn: String) -> Result<Opti
             display_name: attributes.get("DisplayName").cloned().unwrap_or_default(),
             policy: policy.unwrap_or(Value::Null),
         },
-        outputs: Outputs::new(),
+        outputs: Outputs::from([(SUBSCRIPTIONS.into(), subscriptions.to_string())]),
         // They take a call per topic; the exact name says whose it is.
         tags: None,
         status: Status::Ready,

@@ -27,15 +27,26 @@ impl Kind for Vpc {
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<VpcSpec>>> {
-        let pages = scan.ec2.describe_vpcs().filters(ec2::filter(scan, select, "vpc-id")).into_paginator();
-        let mut vpcs = pages.items().send();
+        let vpcs = match select {
+            Select::Stack => scan.vpcs().await?.to_vec(),
+            Select::One(_) => {
+                let pages = scan.ec2.describe_vpcs().filters(ec2::filter(scan, select, "vpc-id")).into_paginator();
+                pages.items().send().collect::<std::result::Result<_, _>>().await?
+            }
+        };
         let mut found = Vec::new();
-        while let Some(vpc) = vpcs.try_next().await? {
+        for vpc in vpcs {
             let id = vpc.vpc_id().unwrap_or_default().to_owned();
-            let (dns_support, dns_hostnames) = tokio::try_join!(
-                attribute(scan, &id, VpcAttributeName::EnableDnsSupport),
-                attribute(scan, &id, VpcAttributeName::EnableDnsHostnames),
-            )?;
+            let support = attribute(scan, &id, VpcAttributeName::EnableDnsSupport);
+            let hostnames = attribute(scan, &id, VpcAttributeName::EnableDnsHostnames);
+            let (dns_support, dns_hostnames) = if scan.is_sparing() {
+                // AWS gives host names only where its resolver answers.
+                // Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcAttribute.html>
+                let hostnames = hostnames.await?;
+                (hostnames || support.await?, hostnames)
+            } else {
+                tokio::try_join!(support, hostnames)?
+            };
             let tags = ec2::tags(vpc.tags());
             found.push(Found {
                 logical_id: ec2::logical_id(&tags),
@@ -46,7 +57,7 @@ impl Kind for Vpc {
                     Some(VpcState::Available) => Status::Ready,
                     other => Status::Pending(format!("{other:?}")),
                 },
-                id,
+                id: id.clone(),
             });
         }
         Ok(found)

@@ -1,26 +1,89 @@
-//! What a plan on an applied stack may cost.
+//! What a plan on an applied stack may cost, and that it sees no less for it.
 
-use serde_json::json;
-use std::time::Instant;
+use serde_json::Value;
+use ticketctl::{engine::Inventory, resource::Scan};
 
 use crate::e2e::world::World;
+
+/// What each call takes longer when the depth is measured: much more than all of them take otherwise.
+const DELAY: u64 = 3000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_the_applied_dev_stack_takes_forty_calls_two_deep() {
     let world = World::new().await;
     let stack = World::stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
-    world.calls().await;
-    world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
-    let recorded = world.calls().await;
-    let names: Vec<_> = recorded.iter().map(|call| format!("{}:{}", call["service"], call["operation"])).collect();
-    assert!(names.len() <= 40, "{} calls: {names:#?}", names.len());
-    assert!(recorded.iter().all(|call| call["mutating"] == json!(false)), "a plan changes nothing: {recorded:#?}");
+    sees_the_same(&world, "ticketing-dev").await;
 
-    // With much time added to each call, depth shows as time.
-    world.slow_down(1500).await;
-    let begun = Instant::now();
-    world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
-    let depth = begun.elapsed().as_secs_f64() / 1.5;
-    assert!(depth < 3.0, "{depth:.1} calls deep");
+    let calls = calls_of_a_plan(&world, &stack).await;
+    let names: Vec<_> = calls.iter().map(name).collect();
+    assert!(names.len() <= 40, "{} calls: {names:#?}", names.len());
+    let mutating: Vec<_> = calls.iter().filter(|call| call["mutating"] != false).map(name).collect();
+    assert!(mutating.is_empty(), "a plan changes nothing: {mutating:?}");
+
+    // Whatever waits for one answer begins one delay after the first call, whatever waits for two answers in a row begins two
+    // delays after it.
+    world.slow_down(DELAY).await;
+    let calls = calls_of_a_plan(&world, &stack).await;
+    let time = |call: &Value| call["time"].as_u64().expect("a time");
+    let begun = calls.iter().map(time).min().expect("calls");
+    let deep: Vec<_> = calls.iter().filter(|call| time(call) - begun >= 2 * DELAY).map(name).collect();
+    assert!(deep.is_empty(), "these waited for more than one answer: {deep:?}");
+}
+
+/// The calls of a plan that finds nothing to do.
+async fn calls_of_a_plan(world: &World, stack: &std::path::Path) -> Vec<Value> {
+    world.calls().await;
+    world.on(stack, "plan", &["--detailed-exitcode"]).await.exits(0);
+    world.calls().await
+}
+
+fn name(call: &Value) -> String {
+    format!("{}:{}", call["service"], call["operation"])
+}
+
+/// What other listings prove is what a full look sees.
+async fn sees_the_same(world: &World, stack: &str) {
+    let cx = world.clients_of(stack).await;
+    let sparing = Inventory::of(&Scan::sparing(&cx)).await.expect("a sparing look");
+    let full = Inventory::take(&cx).await.expect("a full look");
+    let ids = |inventory: &Inventory| inventory.resources.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(ids(&sparing), ids(&full));
+    for (id, owned) in &full.resources {
+        let found = &sparing.resources[id].found;
+        assert_eq!((&found.id, &found.spec, &found.status), (&owned.found.id, &owned.found.spec, &owned.found.status));
+    }
+    assert!(sparing.extra.is_empty() && full.extra.is_empty(), "{:?} {:?}", sparing.extra, full.extra);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_with_anything_to_do_rests_on_a_full_look() {
+    let world = World::new().await;
+    let stack = World::stack("two-services.yaml");
+    world.on(&stack, "apply", &["--yes"]).await.exits(0);
+    let config = world.on(&stack, "config", &["show", "--json"]).await.json();
+    let name =
+        format!("{}-{}", config["project"].as_str().expect("text"), config["environment"].as_str().expect("text"));
+    sees_the_same(&world, &name).await;
+
+    // Tags aren't told by every proof: still each resource that can be tagged gets the new one.
+    let tagged = ["--set", "tags.team=tickets", "--format", "json"];
+    let plan = world.on(&stack, "plan", &tagged).await.exits(0).json();
+    let changed: Vec<_> = plan["changes"].as_array().expect("a list").iter().filter_map(|c| c["id"].as_str()).collect();
+    for id in ["vpc", "internet-gateway", "load-balancer", "target-group-api", "launch-template-api", "address-a"] {
+        assert!(changed.contains(&id), "{id} in {changed:?}");
+    }
+
+    // What proves the address is gone, and so the address itself is looked for.
+    let cx = world.clients().await;
+    let gateways = cx.ec2.describe_nat_gateways().send().await.expect("NAT gateways");
+    for gateway in gateways.nat_gateways() {
+        let id = gateway.nat_gateway_id().unwrap_or_default();
+        cx.ec2.delete_nat_gateway().nat_gateway_id(id).send().await.expect("deleted");
+    }
+    let plan = world.on(&stack, "plan", &["--format", "json"]).await.exits(0).json();
+    let created: Vec<_> =
+        plan["changes"].as_array().expect("a list").iter().filter(|c| c["action"] == "create").collect();
+    assert!(created.iter().all(|change| change["kind"] != "address"), "{created:?}");
+    assert!(created.iter().any(|change| change["kind"] == "nat_gateway"), "{created:?}");
 }

@@ -89,7 +89,12 @@ impl World {
 
     /// The SDK's clients against the same cloud, to look at it from outside.
     pub async fn clients(&self) -> Context {
-        self.cloud.context("outside").await
+        self.clients_of("outside").await
+    }
+
+    /// The same as ticketctl has them for a stack.
+    pub async fn clients_of(&self, stack: &str) -> Context {
+        self.cloud.context(stack).await
     }
 
     /// Writes a file into the home folder.
