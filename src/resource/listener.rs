@@ -56,9 +56,15 @@ impl Kind for Listener {
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<ListenerSpec>>> {
         let answers = match select {
             Select::Stack => {
-                let balancers = scan.of::<LoadBalancer>().await?;
-                let ready = balancers.iter().filter(|balancer| balancer.status != Status::Deleting);
-                try_join_all(ready.map(|balancer| of_balancer(scan, &balancer.id))).await?.concat()
+                // Asked for while it is still being found out whether the load balancer is ours.
+                let arns = scan.balancers().await?.iter().filter_map(|balancer| balancer.load_balancer_arn());
+                let listed = try_join_all(arns.map(|arn| of_balancer(scan, arn)));
+                let (listed, ours) = tokio::try_join!(listed, scan.of::<LoadBalancer>())?;
+                let of_ours = |listener: &Answer| {
+                    let of = |balancer: &Found<_>| listener.load_balancer_arn() == Some(&*balancer.id);
+                    ours.iter().any(|balancer| balancer.status != Status::Deleting && of(balancer))
+                };
+                listed.into_iter().flatten().filter(of_ours).collect()
             }
             Select::One(arn) => described(scan, arn).await?,
         };

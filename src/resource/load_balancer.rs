@@ -93,7 +93,7 @@ impl Kind for LoadBalancer {
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<LoadBalancerSpec>>> {
         let answers = match select {
-            Select::Stack => listed(scan).await?,
+            Select::Stack => scan.balancers().await?.to_vec(),
             Select::One(arn) => {
                 let answer = scan.elb.describe_load_balancers().load_balancer_arns(*arn).send().await.map_err(Error::from);
                 match answer {
@@ -179,7 +179,7 @@ fn is_in(vpcs: &[Vpc], answers: &[Answer]) -> bool {
 }
 
 /// Those with the stack's name: there is no filter by tag.
-async fn listed(cx: &Context) -> Result<Vec<Answer>> {
+pub(super) async fn listed(cx: &Context) -> Result<Vec<Answer>> {
     let answer = cx.elb.describe_load_balancers().names(elb::name(&cx.stack, NAME_SUFFIX)).send().await.map_err(Error::from);
     match answer {
         Ok(answer) => Ok(answer.load_balancers.unwrap_or_default()),

@@ -6,6 +6,7 @@
 //! look is a full one.
 
 use aws_sdk_ec2::types::{Filter, Vpc};
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancer as Balancer;
 use aws_sdk_iam::types::InstanceProfile;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{collections::HashMap, ops::Deref, sync::Arc};
@@ -14,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::{
     AnyKind, Found, Kind, Select,
     kind::{self, Status},
+    load_balancer,
 };
 use crate::aws::{Context, Result, partition, tags};
 
@@ -24,6 +26,7 @@ pub struct Scan<'a> {
     listings: HashMap<&'static str, OnceCell<Arc<Vec<Found>>>>,
     vpcs: OnceCell<Vec<Vpc>>,
     profiles: OnceCell<Vec<InstanceProfile>>,
+    balancers: OnceCell<Vec<Balancer>>,
 }
 
 impl Deref for Scan<'_> {
@@ -37,7 +40,14 @@ impl<'a> Scan<'a> {
     /// A full look: it sees everything.
     pub fn new(cx: &'a Context) -> Self {
         let listings = super::all().iter().map(|kind| (kind.name(), OnceCell::new())).collect();
-        Scan { cx, sparing: false, listings, vpcs: OnceCell::new(), profiles: OnceCell::new() }
+        Scan {
+            cx,
+            sparing: false,
+            listings,
+            vpcs: OnceCell::new(),
+            profiles: OnceCell::new(),
+            balancers: OnceCell::new(),
+        }
     }
 
     /// A sparing look, for whether there is anything to do at all.
@@ -67,6 +77,11 @@ impl<'a> Scan<'a> {
             Result::Ok(pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?)
         };
         self.profiles.get_or_try_init(list).await.map(Vec::as_slice)
+    }
+
+    /// The load balancers with the stack's name in AWS's words, theirs or not: their tags tell.
+    pub async fn balancers(&self) -> Result<&[Balancer]> {
+        self.balancers.get_or_try_init(|| load_balancer::listed(self)).await.map(Vec::as_slice)
     }
 
     /// The account's twelve digits. Whoever has made a VPC owns it, so that a stack with one needn't ask further.
