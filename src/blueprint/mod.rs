@@ -54,13 +54,8 @@ pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
         .and_then(|group| cache::add(&mut blueprint, stack, &network.database, group, secrets.cache_auth.as_ref()));
     logs::add(&mut blueprint, stack);
     let bucket = storage::add(&mut blueprint, stack, facts).map(|bucket| bucket.id().to_string());
-    let sources = parameters::Sources {
-        data: data.as_ref(),
-        cache: cache.as_ref(),
-        secrets: &secrets,
-        bucket: bucket.clone(),
-        messaging: &messaging,
-    };
+    let sources =
+        parameters::Sources { data: data.as_ref(), cache: cache.as_ref(), secrets: &secrets, messaging: &messaging };
     parameters::add(&mut blueprint, stack, &sources);
 
     let edge = edge::add(&mut blueprint, stack, &network, &security, bucket.clone());

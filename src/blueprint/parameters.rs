@@ -6,17 +6,17 @@
 //! | name | value |
 //! |---|---|
 //! | `database/endpoint`, `database/reader-endpoint` | host names of Aurora's writer and readers, port 3306 |
+//! | `database/name` | name of the database |
 //! | `database/secret-arn` | ARN of the master user's secret: JSON with `username` and `password` |
 //! | `redis/endpoint` | host name of the Redis that holds locks, holds and queues; TLS, port 6379 |
 //! | `redis/secret-arn` | ARN of the secret with the AUTH token, for both Redis |
 //! | `redis-lru/endpoint` | host name of the Redis for what can be computed again |
 //! | `jwt/secret-arn` | ARN of the secret with the key that signs users' tokens |
-//! | `bucket` | name of the bucket for files |
 //! | `queue/url` | URL of the work queue |
 //! | `events-topic/arn` | ARN of the topic of events |
 //!
-//! There are nine of them without the second Redis: a page of the API has ten, and after a full one AWS must be asked for the
-//! next. What is known when an instance is made, such as the database's name, is in its environment.
+//! There are nine of them without the second Redis: a page of the API has ten, and after a full one AWS must be asked for
+//! the next. What is known when an instance is made, such as the bucket's name, is in its environment.
 
 use crate::{
     blueprint::{
@@ -34,8 +34,6 @@ pub(super) struct Sources<'a> {
     pub data: Option<&'a DataHandles>,
     pub cache: Option<&'a CacheHandles>,
     pub secrets: &'a SecretHandles,
-    /// Name of the bucket for files.
-    pub bucket: Option<String>,
     pub messaging: &'a MessagingHandles,
 }
 
@@ -50,13 +48,13 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, sources: &Sources<'_
     let cluster = sources.data.map(|data| &data.cluster);
     add("database/endpoint", cluster.map(|cluster| cluster.endpoint()));
     add("database/reader-endpoint", cluster.map(|cluster| cluster.reader_endpoint()));
+    add("database/name", stack.database.as_ref().map(|database| database.name.clone()));
     add("database/secret-arn", cluster.map(|cluster| cluster.secret_arn()));
     let cache = sources.cache;
     add("redis/endpoint", cache.map(|cache| cache.store.endpoint()));
     add("redis/secret-arn", sources.secrets.cache_auth.as_ref().map(|secret| secret.arn()));
     add("redis-lru/endpoint", cache.and_then(|cache| Some(cache.eviction.as_ref()?.endpoint())));
     add("jwt/secret-arn", sources.secrets.jwt.as_ref().map(|secret| secret.arn()));
-    add("bucket", sources.bucket.clone());
     let queues = sources.messaging.queues.as_ref();
     add("queue/url", queues.map(|queues| queues.queue.url().to_string()));
     add("events-topic/arn", queues.map(|queues| queues.events.arn().to_string()));
@@ -74,8 +72,7 @@ mod tests {
         let mut blueprint = Blueprint::new(&stack.name(), Default::default());
         let secrets = secrets::add(&mut blueprint, &stack);
         let messaging = messaging::add(&mut blueprint, &stack, &tests::facts());
-        let bucket = Some("files".to_owned());
-        let sources = Sources { data: None, cache: None, secrets: &secrets, bucket, messaging: &messaging };
+        let sources = Sources { data: None, cache: None, secrets: &secrets, messaging: &messaging };
         add(&mut blueprint, &stack, &sources);
         let parameters: Vec<(&str, &str)> = blueprint
             .nodes
@@ -87,7 +84,6 @@ mod tests {
             parameters,
             [
                 ("app/jwt/secret-arn", "⟦secret-jwt⟧"),
-                ("app/bucket", "files"),
                 ("app/queue/url", "⟦queue⟧"),
                 ("app/events-topic/arn", "⟦topic-events⟧"),
             ]

@@ -14,7 +14,7 @@ use crate::{
         user_data::{self, Boot, Program},
     },
     resource::{
-        Alarm, AutoScalingGroup, Handle, InstanceProfile, LaunchTemplate, Level, ScalingPolicy,
+        Alarm, AutoScalingGroup, Bucket, Handle, InstanceProfile, LaunchTemplate, Level, ScalingPolicy,
         alarm::{AlarmSpec, Metric},
         auto_scaling_group::AutoScalingGroupSpec,
         launch_template::{LaunchTemplateSpec, Metadata, Volume},
@@ -155,9 +155,10 @@ fn environment(stack: &Stack, facts: &Facts, service: &str, wanted: &Service) ->
         ("TICKETCTL_STACK", stack.name()),
         ("TICKETING_LISTEN", format!("0.0.0.0:{}", wanted.port)),
     ];
-    let database = stack.database.as_ref().map(|database| ("TICKETCTL_DATABASE", database.name.clone()));
+    let bucket = || ("TICKETCTL_BUCKET", Bucket::name_in(&stack.name(), &facts.account, &facts.region));
+    let bucket = stack.storage.as_ref().map(|_| bucket());
     let users = wanted.env.clone().into_iter();
-    users.chain(ours.into_iter().chain(database).map(|(name, value)| (name.to_owned(), value))).collect()
+    users.chain(ours.into_iter().chain(bucket).map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 fn group(
