@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := target/debug/ticketctl
-# Tests find the emulator's virtual environment here.
-export TICKETCTL_MOTO_VENV ?= $(CURDIR)/target/moto
+# Tests find the emulator's virtual environment here; the demo makes its own, as a user's first run does.
+test bench: export TICKETCTL_MOTO_VENV ?= $(CURDIR)/target/moto
 
 .PHONY: help demo test bench lint build
 
