@@ -15,7 +15,11 @@ function header() {
   const switches = Object.entries(languages).map(([code, name]) =>
     h("button", {
       type: "button", class: "link", lang: code, "aria-pressed": String(code === language),
-      onclick: () => { setLanguage(code); show(); },
+      onclick: () => {
+        setLanguage(code);
+        show();
+        document.querySelector('#top [aria-pressed="true"]').focus();
+      },
     }, name));
   const account = api.user
     ? [h("span", { class: "who" }, api.user.name),

@@ -161,4 +161,12 @@ export default {
   "error.timeout": "The service took too long. Please try again in a moment.",
   "error.database_unavailable": "Booking is not possible at the moment. Please try again soon.",
   "error.redis_unavailable": "This is not possible at the moment. Please try again soon.",
+  "error.bad_device_token": "This device cannot be registered.",
+  "error.bad_items": "This order cannot be carried out. Please check it.",
+  "error.bad_price": "This price is not possible.",
+  "error.bad_queue": "These settings of the queue are not possible.",
+  "error.bad_time": "This is no valid date and time.",
+  "error.bad_total": "This number of seats is not possible.",
+  "error.bad_user_id": "This is no valid user.",
+  "error.push_unavailable": "Notifications cannot be set up at the moment. Please try again soon.",
 };

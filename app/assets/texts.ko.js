@@ -161,4 +161,12 @@ export default {
   "error.timeout": "응답이 지연되고 있습니다. 잠시 후 다시 시도해 주세요.",
   "error.database_unavailable": "지금은 예매할 수 없습니다. 곧 다시 시도해 주세요.",
   "error.redis_unavailable": "일시적으로 이용할 수 없습니다. 곧 다시 시도해 주세요.",
+  "error.bad_device_token": "이 기기를 등록할 수 없습니다.",
+  "error.bad_items": "주문 내용을 처리할 수 없습니다. 다시 확인해 주세요.",
+  "error.bad_price": "사용할 수 없는 가격입니다.",
+  "error.bad_queue": "사용할 수 없는 대기열 설정입니다.",
+  "error.bad_time": "올바른 날짜와 시간이 아닙니다.",
+  "error.bad_total": "사용할 수 없는 좌석 수입니다.",
+  "error.bad_user_id": "올바른 사용자가 아닙니다.",
+  "error.push_unavailable": "지금은 알림을 설정할 수 없습니다. 곧 다시 시도해 주세요.",
 };

@@ -36,16 +36,18 @@ export function toast(text, kind = "info") {
   setTimeout(() => message.remove(), kind === "error" ? 8000 : 4000);
 }
 
-/** A button that cannot be pressed again while what it started is under way. */
+/** A button that does nothing more while what it started is under way. It keeps the focus, so it is not disabled. */
 export function actionButton(label, attributes, action) {
   const button = h("button", { type: "button", ...attributes }, label);
+  let busy = false;
   button.addEventListener("click", async () => {
-    button.disabled = true;
+    if (busy) return;
+    busy = true;
     button.setAttribute("aria-busy", "true");
     try {
       await action();
     } finally {
-      button.disabled = false;
+      busy = false;
       button.removeAttribute("aria-busy");
     }
   });

@@ -16,13 +16,14 @@ pub fn free_port() -> anyhow::Result<u16> {
 }
 
 /// A server process that does not outlive us.
-struct Guarded {
+pub struct Guarded {
     shell: Child,
     pid: u32,
 }
 
 impl Guarded {
-    fn start(program: &str, args: &[String], log: &Path) -> anyhow::Result<Self> {
+    /// Starts a program whose output goes to a file.
+    pub fn start(program: &str, args: &[String], log: &Path) -> anyhow::Result<Self> {
         let log = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut shell = Command::new("/bin/sh")
             .args(["-c", r#""$@" </dev/null >&2 & echo $!; exec >&-; read -r _; kill -9 $!"#, "guard", program])
@@ -61,7 +62,8 @@ impl Drop for Guarded {
     }
 }
 
-fn wait_for_port(port: u16, what: &str, log: &Path) -> anyhow::Result<()> {
+/// Waits until something listens on a port of 127.0.0.1; fails with its log after a minute.
+pub fn wait_for_port(port: u16, what: &str, log: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
         if TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok() {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod aftermath;
+mod browser;
 mod contract;
 mod door;
 mod faults;
@@ -10,3 +11,4 @@ mod operations;
 mod queue;
 mod races;
 mod support;
+mod webdriver;

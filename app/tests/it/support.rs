@@ -316,6 +316,11 @@ impl App {
         }
     }
 
+    /// Where the service listens, such as `http://127.0.0.1:1234`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub async fn count(&self, sql: &'static str, event: u64) -> u64 {
         let count: i64 = sqlx::query_scalar(sql).bind(event).fetch_one(&self.db).await.expect("a count");
         u64::try_from(count).expect("not negative")
