@@ -94,7 +94,8 @@ fn service(kind: &str) -> &'static str {
         "bucket" => "s3",
         "secret" => "secretsmanager",
         "parameter" => "ssm",
-        "log_group" => "logs",
+        // A flow log is nothing without its log group.
+        "log_group" | "flow_log" => "logs",
         "alarm" | "dashboard" => "cloudwatch",
         kind if kind.starts_with("db_") => "rds",
         kind if kind.starts_with("cache_") || kind == "replication_group" => "elasticache",

@@ -12,7 +12,7 @@ use crate::{
         rds::{self, Parameters},
     },
     stack::{
-        Stack,
+        Stack, facts,
         name::name,
         types::{Database, LogExport},
     },
@@ -125,7 +125,9 @@ pub(super) fn add(
                 monitoring_interval: interval,
                 monitoring_role: monitoring_role.clone().filter(|_| interval > 0),
                 performance_insights: Some(database.performance_insights),
-                auto_minor_upgrades: true,
+                // AWS advises against them on lines with long-term support, which are chosen to stay.
+                // Source: "Aurora MySQL long-term support (LTS) and beta releases", Amazon Aurora User Guide.
+                auto_minor_upgrades: !facts::database::is_long_term(&database.version),
                 public: false,
                 parameters_applied: true,
             },
@@ -238,5 +240,15 @@ mod tests {
     fn without_enhanced_monitoring_no_role_is_named() {
         let blueprint = compiled(0, |database| database.enhanced_monitoring = Duration::from_secs(0));
         assert_eq!(spec(&blueprint, "database-1")["monitoring_role"], Value::Null);
+    }
+
+    #[test]
+    fn lines_with_long_term_support_stay_where_they_are() {
+        let upgrades = |version: &str| {
+            let blueprint = compiled(0, |database| database.version = version.to_owned());
+            blueprint.nodes["database-1"].spec["auto_minor_upgrades"].clone()
+        };
+        assert_eq!(upgrades("8.0.mysql_aurora.3.10.4"), false);
+        assert_eq!(upgrades("8.0.mysql_aurora.3.12.0"), true);
     }
 }

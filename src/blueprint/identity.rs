@@ -50,6 +50,26 @@ pub(super) fn add_monitoring(blueprint: &mut Blueprint, stack: &Stack, facts: &F
     Some(add_role(blueprint, stack, facts, "rds-monitoring", trust, policy))
 }
 
+/// Adds the role with which EC2 writes the record of traffic into the log group with this ARN.
+/// Source: <https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html>
+pub(super) fn add_flow_logs(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts, group: &str) -> Handle<Role> {
+    let policy = document(vec![
+        allow(
+            "Streams",
+            &["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            &[&format!("{group}:*")],
+        ),
+        // A listing is for all groups alike.
+        allow("Groups", &["logs:DescribeLogGroups"], &[&facts.arn("logs", "log-group:*")]),
+    ]);
+    let mut trust = trust("vpc-flow-logs.amazonaws.com");
+    trust["Statement"][0]["Condition"] = json!({
+        "StringEquals": {"aws:SourceAccount": facts.account},
+        "ArnLike": {"aws:SourceArn": facts.arn("ec2", "vpc-flow-log/*")},
+    });
+    add_role(blueprint, stack, facts, "flow-logs", trust, policy)
+}
+
 /// Adds the role and the profile of the instances, if the stack has services.
 pub(super) fn add_instances(
     blueprint: &mut Blueprint,

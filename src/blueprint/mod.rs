@@ -53,6 +53,7 @@ pub fn compile(stack: &Stack, facts: &Facts) -> Blueprint {
         .as_ref()
         .and_then(|group| cache::add(&mut blueprint, stack, &network.database, group, secrets.cache_auth.as_ref()));
     logs::add(&mut blueprint, stack);
+    logs::add_flow_log(&mut blueprint, stack, facts, &network);
     let bucket = storage::add(&mut blueprint, stack, facts).map(|bucket| bucket.id().to_string());
     let sources =
         parameters::Sources { data: data.as_ref(), cache: cache.as_ref(), secrets: &secrets, messaging: &messaging };

@@ -88,7 +88,7 @@ async fn under_lock(
 }
 
 /// Refuses to lose data that was not named, and what AWS would refuse later.
-fn guard_data(plan: &Plan, inventory: &Inventory, allowed: &[String]) -> Result<()> {
+pub(super) fn guard_data(plan: &Plan, inventory: &Inventory, allowed: &[String]) -> Result<()> {
     let unnamed: Vec<&str> =
         plan.data_losses().map(|step| step.id.as_str()).filter(|id| !allowed.iter().any(|name| name == id)).collect();
     if !unnamed.is_empty() {

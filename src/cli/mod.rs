@@ -6,6 +6,8 @@ mod destroy;
 mod doctor;
 mod drift;
 mod failure;
+#[cfg(test)]
+mod golden;
 mod history;
 pub mod init;
 mod local;

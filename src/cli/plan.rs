@@ -112,7 +112,11 @@ pub struct SavedPlan {
 
 impl SavedPlan {
     async fn new(cx: &Context, blueprint: Blueprint, plan: Plan) -> Result<SavedPlan> {
-        Ok(SavedPlan { account: cx.account().await?.to_owned(), region: cx.region.clone(), blueprint, plan })
+        Ok(SavedPlan::of(cx.account().await?, &cx.region, blueprint, plan))
+    }
+
+    pub(super) fn of(account: &str, region: &str, blueprint: Blueprint, plan: Plan) -> SavedPlan {
+        SavedPlan { account: account.to_owned(), region: region.to_owned(), blueprint, plan }
     }
 
     /// All or nothing, and for the owner's eyes alone: a plan tells much about a platform.

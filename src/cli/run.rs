@@ -112,11 +112,15 @@ pub fn verdict(report: &Report, verb: &str) -> Result<u8> {
     }
     let (failed, skipped) = (report.failed.len(), report.skipped.len());
     if report.failed.is_empty() && report.stopped {
-        return Err(Failure::new(format!("stopped; {skipped} operations were not begun or not waited for"))
+        return Err(Failure::new(format!("stopped; {} not begun or not waited for", operations(skipped)))
             .hint(format!("`ticketctl {verb}` goes on from here")));
     }
-    let failure = Failure::new(format!("{failed} operations failed, {skipped} were skipped"));
+    let failure = Failure::new(format!("{} failed, {skipped} skipped", operations(failed)));
     let failure =
         report.failed.iter().fold(failure, |failure, one| failure.caused_by(format!("{}: {}", one.id, one.error)));
     Err(failure.hint(format!("what was done stays; `ticketctl {verb}` goes on from here")))
+}
+
+fn operations(count: usize) -> String {
+    if count == 1 { "1 operation".into() } else { format!("{count} operations") }
 }

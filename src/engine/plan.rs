@@ -229,7 +229,7 @@ impl Planner<'_> {
         let forcing: Vec<_> = attributes.iter().filter(|a| a.effect == Effect::Replace).collect();
         if forcing.is_empty() {
             let paths: BTreeSet<_> = attributes.iter().map(|a| resource::root(&a.path)).collect();
-            let reasons = vec![format!("{} differs", paths.into_iter().collect::<Vec<_>>().join(", "))];
+            let reasons = vec![format!("differs in {}", paths.into_iter().collect::<Vec<_>>().join(", "))];
             return step(Action::Update, reasons, attributes, aws_id);
         }
         let reasons = forcing.iter().map(|a| format!("{} can't be changed in place", a.path)).collect();

@@ -51,6 +51,7 @@ kinds! {
     alarm::Alarm,
     dashboard::Dashboard,
     log_group::LogGroup,
+    flow_log::FlowLog,
     parameter::Parameter,
     queue::Queue,
     subscription::Subscription,

@@ -35,11 +35,14 @@ pub fn plan(plan: &Plan) -> String {
 }
 
 fn write_attributes(out: &mut String, step: &Step) {
-    let _ = writeln!(out, "\n<details><summary>{} <code>{}</code></summary>\n", word(step.action), step.id);
-    out.push_str("| attribute | now | then |\n|---|---|---|\n");
+    // What stands between HTML tags on one line isn't read as Markdown.
+    let word = word(step.action).trim_matches('*');
+    let _ = writeln!(out, "\n<details><summary>{word} <code>{}</code></summary>\n", step.id);
+    out.push_str("| attribute | now | then | effect |\n|---|---|---|---|\n");
     for attribute in &step.attributes {
         let (before, after) = (value(&attribute.before), value(&attribute.after));
-        let _ = writeln!(out, "| `{}` | `{}` | `{}` |", attribute.path, escape(&before), escape(&after));
+        let effect = text::effect(attribute.effect);
+        let _ = writeln!(out, "| `{}` | `{}` | `{}` | {effect} |", attribute.path, escape(&before), escape(&after));
     }
     out.push_str("\n</details>\n");
 }

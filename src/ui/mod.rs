@@ -16,7 +16,10 @@ pub fn value(value: &Value) -> String {
     let text = match value {
         Value::Null => return "(none)".into(),
         Value::String(text) if text.contains(OPEN) && text.contains(CLOSE) => return unknown(text),
-        other => other.to_string(),
+        other => {
+            let text = other.to_string();
+            if text.contains(OPEN) { format!("{} (known later)", named(&text)) } else { text }
+        }
     };
     if text.chars().count() <= WIDTH {
         return text;
@@ -47,7 +50,12 @@ pub fn changed_lines<'a>(before: &'a Value, after: &'a Value) -> Option<Vec<(cha
 fn unknown(text: &str) -> String {
     let whole = text.starts_with(OPEN) && text.ends_with(CLOSE) && text.matches(OPEN).count() == 1;
     let inner = text.trim_matches([OPEN, CLOSE]).trim_end_matches('!');
-    if whole { format!("(known once {inner} is there)") } else { format!("{text:?} (known later)") }
+    if whole { format!("(known once {inner} is there)") } else { format!("{:?} (known later)", named(text)) }
+}
+
+/// References as the names of what they lead to, in round brackets.
+fn named(text: &str) -> String {
+    text.replace(&format!("!{CLOSE}"), ")").replace(CLOSE, ")").replace(OPEN, "(")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Observer for Lines {
 }
 
 /// The event in words, if it is worth a line.
-fn line(event: &Event) -> Option<String> {
+pub fn line(event: &Event) -> Option<String> {
     let line = match event {
         Event::Begin { operations, .. } => format!("{operations} operations"),
         Event::End { id, action, outcome, seconds, aws_id, reason, .. } => {

@@ -64,8 +64,8 @@ fn write_attribute(out: &mut String, attribute: &Attribute, action: Action) {
     }
     let note = match effect {
         Effect::InPlace => String::new(),
-        Effect::Interrupts => format!("  {}", "interrupts".yellow()),
-        Effect::Replace => format!("  {}", "forces replacement".red()),
+        Effect::Interrupts => format!("  {}", self::effect(*effect).yellow()),
+        Effect::Replace => format!("  {}", self::effect(*effect).red()),
     };
     match changed_lines(before, after) {
         Some(changed) => {
@@ -78,6 +78,15 @@ fn write_attribute(out: &mut String, attribute: &Attribute, action: Action) {
         None => {
             let _ = writeln!(out, "      {path}: {} → {}{note}", value(before), value(after));
         }
+    }
+}
+
+/// What changing an attribute does, in words; nothing for a change in place.
+pub fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::InPlace => "",
+        Effect::Interrupts => "interrupts",
+        Effect::Replace => "forces replacement",
     }
 }
 

@@ -50,8 +50,9 @@ pub const LOAD_BALANCER_PREFIX: u8 = 27;
 /// Tags of one resource. Source: "Tag your Amazon EC2 resources", Amazon EC2 User Guide.
 pub const TAGS: usize = 50;
 
-/// Tags that ticketctl puts on a resource itself: its own two, Name, Project, Environment, ManagedBy.
-pub const OWN_TAGS: usize = 6;
+/// Tags that ticketctl puts on a resource itself, at most: its own two, Name, Project, Environment, ManagedBy, and what
+/// AWS has no better place for: one on the cluster, the bucket and secrets, one per listener on auto-scaling groups.
+pub const OWN_TAGS: usize = 8;
 
 /// Longest name of a load balancer or target group. Source: Elastic Load Balancing API Reference.
 pub const LOAD_BALANCER_NAME: usize = 32;

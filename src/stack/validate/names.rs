@@ -8,13 +8,14 @@ use crate::stack::name::{full_name, name};
 
 pub(super) fn check(c: &mut Checker<'_>) {
     service_names(c);
+    internal_name(c);
     shortened_names(c);
     tags(c);
     protection(c);
 }
 
-/// What ticketctl itself calls a security group, as it calls a service's by the name of the service.
-const TAKEN: [&str; 4] = ["load-balancer", "database", "cache", "endpoints"];
+/// What ticketctl itself calls a security group or a log group, as it calls a service's by the name of the service.
+const TAKEN: [&str; 5] = ["load-balancer", "database", "cache", "endpoints", "flow-logs"];
 
 /// Service names become parts of AWS names, so they obey the same rule as `project`.
 fn service_names(c: &mut Checker<'_>) {
@@ -32,6 +33,15 @@ fn service_names(c: &mut Checker<'_>) {
                 .at_key(&format!("services.{service}"), "name the service differently")
                 .report();
         }
+    }
+}
+
+/// AWS keeps names with this prefix for itself. Source: `CreateLoadBalancer`, Elastic Load Balancing API Reference.
+fn internal_name(c: &mut Checker<'_>) {
+    if !c.stack.services.is_empty() && c.stack.name().starts_with("internal-") {
+        c.error("name", "the load balancer's name would begin with `internal-`, which AWS refuses")
+            .at("project", "call the project differently")
+            .report();
     }
 }
 

@@ -13,10 +13,13 @@ use ticketctl::{
     blueprint::{Blueprint, Facts, compile},
     engine::{Action, Event, Inventory, Observer, Options, Plan, plan, plan_destroy, run},
     resource::{
-        Address, InternetGateway, Kind, NatGateway, Ref, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
+        Address, FlowLog, InternetGateway, Kind, LogGroup, NatGateway, Ref, RouteTable, SecurityGroup, Subnet, Vpc,
+        VpcEndpoint,
         address::AddressSpec,
         by_name,
+        flow_log::FlowLogSpec,
         internet_gateway::InternetGatewaySpec,
+        log_group::LogGroupSpec,
         nat_gateway::NatGatewaySpec,
         route_table::{RouteTableSpec, RouteTarget},
         security_group::{Rule, Rules, SecurityGroupSpec},
@@ -328,6 +331,33 @@ struct Silent;
 
 impl Observer for Silent {
     fn observe(&self, _: &Event) {}
+}
+
+#[tokio::test]
+async fn flow_log() {
+    let moto = Endpoint::start().await;
+    let cx = moto.context("shop-test").await;
+    let vpc = a_vpc(&cx).await;
+    let group = create::<LogGroup>(&cx, "log-group-flow-logs", LogGroupSpec { retention: 7 }).await;
+    let wish = || FlowLogSpec {
+        vpc: vpc.clone(),
+        traffic: "ALL".into(),
+        log_group: Ref::known(&group.id),
+        role: "arn:aws:iam::123456789012:role/flow".into(),
+        interval: 600,
+    };
+    let first = create::<FlowLog>(&cx, "flow-log", wish()).await;
+    create_again::<FlowLog>(&cx, "flow-log", wish(), &first).await;
+    delete::<FlowLog>(&cx, "flow-log").await;
+    lifecycle::<FlowLog>(&cx, "flow-log", wish(), vec![]).await;
+
+    // Without the group there is no flow log, and nobody is asked for one.
+    delete::<LogGroup>(&cx, "log-group-flow-logs").await;
+    moto.control("DELETE", "calls", "").await;
+    assert!(all::<FlowLog>(&cx).await.is_empty());
+    let (_, told) = moto.control("GET", "calls", "").await;
+    let operations: Vec<_> = told["calls"].as_array().expect("a list").iter().map(|call| &call["operation"]).collect();
+    assert_eq!(operations, ["DescribeLogGroups"]);
 }
 
 async fn carry_out(cx: &Context, plan: &Plan, blueprint: &Blueprint, inventory: &Inventory) {

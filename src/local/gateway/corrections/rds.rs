@@ -54,7 +54,11 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
         "DescribeDBInstances" => with_subnet_groups(state, call, lay_over(state, reply)?).await,
         "DescribeDBClusters" | "ModifyDBCluster" => lay_over(state, reply),
         "DeleteDBInstance" => forget(state, reply, INSTANCE, call.form.text("DBInstanceIdentifier")),
-        "DeleteDBCluster" => forget(state, reply, CLUSTER, call.form.text("DBClusterIdentifier")),
+        "DeleteDBCluster" => {
+            let id = call.form.text("DBClusterIdentifier");
+            delete_automated_snapshots(state, call, id).await?;
+            forget(state, reply, CLUSTER, id)
+        }
         "DescribeDBParameters" => {
             without_reset(state, reply, "DescribeDBParameters", call.form.text("DBParameterGroupName"))
         }
@@ -71,6 +75,17 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
         }
         _ => Ok(reply),
     }
+}
+
+/// A cluster's automated snapshots go with it. moto keeps them, and refuses a new cluster of this name within the minute.
+async fn delete_automated_snapshots(state: &State, call: &Call, cluster: &str) -> Result<(), Refusal> {
+    let parameters = [("DBClusterIdentifier", cluster), ("SnapshotType", "automated")];
+    let answer = state.upstream.ask(call, "rds", "DescribeDBClusterSnapshots", &parameters).await?;
+    for snapshot in answer.members("DBClusterSnapshots") {
+        let id = [("DBClusterSnapshotIdentifier", snapshot.get("DBClusterSnapshotIdentifier"))];
+        state.upstream.ask(call, "rds", "DeleteDBClusterSnapshot", &id).await?;
+    }
+    Ok(())
 }
 
 /// Performance Insights is taken and never told.
