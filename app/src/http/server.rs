@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// How long a client may take to send a request's head.
-const HEADER_TIME: Duration = Duration::from_secs(15);
+/// How long a connection may wait for a request's head, also between two requests: longer than a load balancer keeps
+/// an idle connection (60 s by default), so that it is always the load balancer that closes.
+const HEADER_TIME: Duration = Duration::from_secs(75);
 
 /// Serves until `shutdown` is cancelled, then lets running requests end within `drain`.
 pub async fn serve(

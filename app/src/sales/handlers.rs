@@ -210,12 +210,16 @@ async fn confirm(
     let mut hold = hold_of(&state, &caller, &body.hold_token)?;
     let key = format!("h:{}", hold.hold);
     let request_hash = request_hash(&hold.hold)?;
-    if let Some(view) = state.sales.made_before(&hold.user, &key, request_hash).await? {
+    let claimed = state.sales.holds.claim(&hold).await;
+    // What is still held was not confirmed before.
+    if !claimed && let Some(view) = state.sales.made_before(&hold.user, &key, request_hash).await? {
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
     let event = state.events.existing(hold.event).await?;
     queue::check(&state, &headers, &caller, &event).await?;
-    state.sales.holds.claim(&mut hold, event.available_seats).await?;
+    if !claimed {
+        state.sales.holds.retake(&mut hold, event.available_seats).await?;
+    }
     let order = Order {
         client_key: true,
         idempotency_key: key,

@@ -145,26 +145,30 @@ impl Holds {
         Err(ApiError::unavailable("busy", "the seats change too fast at the moment").into())
     }
 
-    /// Keeps a hold from expiring while it is confirmed. Without Redis the signed token alone counts, and the
-    /// database decides. A hold that Redis has forgotten is taken again if nobody else has what it held.
-    pub async fn claim(&self, hold: &mut Hold, available: u32) -> Result<()> {
+    /// Keeps a hold from expiring while it is confirmed. False when it is not there: it has ended, was confirmed, or
+    /// Redis has forgotten it or is away.
+    pub async fn claim(&self, hold: &Hold) -> bool {
+        let mut call = Self::call(hold.event, "claim");
+        call.arg(&hold.hold).arg(CLAIM_MILLISECONDS);
+        match self.kv.script::<Reply>(&call).await {
+            Ok((outcome, ..)) => outcome == "ok",
+            Err(error) => {
+                tracing::debug!(%error, "confirming without redis");
+                false
+            }
+        }
+    }
+
+    /// Takes a hold again that could not be claimed although its time is not over, if nobody else has what it held.
+    /// Without Redis the signed token alone counts, and the database decides.
+    pub async fn retake(&self, hold: &mut Hold, available: u32) -> Result<()> {
         if now_ms() > hold.ends {
             return Err(ApiError::conflict("hold_expired", "the hold has ended; hold again"));
         }
-        let mut call = Self::call(hold.event, "claim");
-        call.arg(&hold.hold).arg(CLAIM_MILLISECONDS);
-        let reply: Result<Reply, KvError> = self.kv.script(&call).await;
-        match reply {
-            Ok((outcome, ..)) if outcome == "ok" => Ok(()),
-            Ok(_) => match self.take_as(hold, available, CLAIM_MILLISECONDS).await {
-                Ok(()) => Ok(()),
-                Err(HoldError::Refused(_)) => Err(ApiError::conflict("hold_expired", "the hold was lost; hold again")),
-                Err(HoldError::Kv(error)) => {
-                    tracing::debug!(%error, "confirming without redis");
-                    Ok(())
-                }
-            },
-            Err(error) => {
+        match self.take_as(hold, available, CLAIM_MILLISECONDS).await {
+            Ok(()) => Ok(()),
+            Err(HoldError::Refused(_)) => Err(ApiError::conflict("hold_expired", "the hold was lost; hold again")),
+            Err(HoldError::Kv(error)) => {
                 tracing::debug!(%error, "confirming without redis");
                 Ok(())
             }
