@@ -3,7 +3,12 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::{Failure, apply::guard_data, plan::SavedPlan, run::verdict};
+use super::{
+    Failure,
+    apply::guard_data,
+    plan::{SavedPlan, make},
+    run::verdict,
+};
 use crate::{
     aws::Error,
     blueprint::{Blueprint, Facts, compile},
@@ -180,12 +185,14 @@ fn errors() {
         ..Report::default()
     };
     let stopped = Report { stopped: true, skipped: vec![("vpc".into(), "stopped".into())], ..Report::default() };
+    let moved_zones = blueprint(&BEFORE.replace("[a, c]", "[a, b, c]"));
     let refused = |result: super::Result<()>| result.expect_err("it is refused");
     let failures: Vec<(&str, Failure)> = vec![
         ("the lock is held", LockError::Held(Box::new(lease)).into()),
         ("data would be lost", refused(guard_data(&without_data, &protected, &[]))),
         ("AWS itself guards the data", refused(guard_data(&without_data, &protected, &named))),
         ("AWS has moved since the plan", refused(saved.check_unmoved(&moved))),
+        ("zones were put in between", refused(make(&moved_zones, &applied(&blueprint(BEFORE))).map(drop))),
         ("an operation failed", verdict(&report, "apply").expect_err("it failed")),
         ("the run was stopped", verdict(&stopped, "destroy").expect_err("it was stopped")),
     ];

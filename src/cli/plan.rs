@@ -2,7 +2,9 @@
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{
+    collections::HashMap,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -11,7 +13,8 @@ use super::{Failure, Global, Result, project::Project};
 use crate::{
     aws::Context,
     blueprint::Blueprint,
-    engine::{self, Plan},
+    engine::{self, Action, Plan},
+    resource::{Kind, Subnet},
     ui,
 };
 
@@ -81,7 +84,33 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
 
 /// The plan, with a mistake in the blueprint as an error.
 pub fn make(blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<Plan> {
-    engine::plan(blueprint, inventory).map_err(|cycle| Failure::new(cycle.to_string()))
+    let plan = engine::plan(blueprint, inventory).map_err(|cycle| Failure::new(cycle.to_string()))?;
+    match taken_range(&plan, inventory) {
+        Some(message) => Err(Failure::new(message).hint(
+            "the order of network.zones decides which subnet lies where: put new zones at the end, take them away from \
+             there, or write network.subnets out",
+        )),
+        None => Ok(plan),
+    }
+}
+
+/// A new subnet whose addresses another one has that is to go as well. It never would: what lives in it can move only
+/// once the new ones are there.
+fn taken_range(plan: &Plan, inventory: &engine::Inventory) -> Option<String> {
+    let is_new = |id: &str| {
+        plan.steps.iter().any(|step| step.id == id && matches!(step.action, Action::Create | Action::Replace))
+    };
+    if is_new("vpc") {
+        return None;
+    }
+    let subnets = inventory.resources.iter().filter(|(_, owned)| owned.kind.name() == Subnet::NAME);
+    let taken: HashMap<&Value, &str> =
+        subnets.filter_map(|(id, owned)| Some((owned.found.spec.get("cidr")?, id.as_str()))).collect();
+    plan.steps.iter().filter(|step| step.kind == Subnet::NAME && is_new(&step.id)).find_map(|step| {
+        let cidr = &step.attributes.iter().find(|attribute| attribute.path == "cidr")?.after;
+        let owner = taken.get(cidr).filter(|owner| **owner != step.id)?;
+        Some(format!("{} is to have {}, which {owner} has", step.id, cidr.as_str().unwrap_or_default()))
+    })
 }
 
 pub fn print(global: &Global, plan: &Plan, output: &Output) -> Result<()> {
