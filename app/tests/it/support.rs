@@ -9,6 +9,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -23,7 +24,6 @@ use tokio::net::TcpListener;
 pub struct Servers {
     pub maria: MariaDb,
     pub redis: Redis,
-    // Removed when the servers are; statics are never dropped, so the shared one lives under the target directory.
     _directory: Option<TempDir>,
 }
 
@@ -53,17 +53,16 @@ impl Servers {
     fn shared() -> &'static Self {
         static SHARED: OnceLock<Servers> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let directory = fast_directory().join("ticketing-test-shared");
-            // Of test runs that have ended; one that is under way has its own process number in the name.
-            if let Ok(entries) = std::fs::read_dir(&directory) {
-                for entry in entries.flatten() {
-                    let name = entry.file_name();
-                    if !Path::new("/proc").join(&name).exists() {
-                        std::fs::remove_dir_all(entry.path()).expect("old data can be removed");
-                    }
-                }
-            }
-            Self::start(&directory.join(std::process::id().to_string()))
+            let directory = fast_directory().join(format!("ticketing-test-{}", std::process::id()));
+            // Statics are not dropped: a shell removes the data when this process ends, however it ends.
+            let guard = Command::new("/bin/sh")
+                .args(["-c", r#"read -r _; sleep 1; rm -rf "$0""#])
+                .arg(&directory)
+                .stdin(Stdio::piped())
+                .spawn()
+                .expect("a shell");
+            std::mem::forget(guard);
+            Self::start(&directory)
         })
     }
 }
