@@ -186,6 +186,7 @@ fn errors() {
     };
     let stopped = Report { stopped: true, skipped: vec![("vpc".into(), "stopped".into())], ..Report::default() };
     let moved_zones = blueprint(&BEFORE.replace("[a, c]", "[a, b, c]"));
+    let moved_network = blueprint(&BEFORE.replace("network: {", "network: {cidr: 10.1.0.0/16, "));
     let refused = |result: super::Result<()>| result.expect_err("it is refused");
     let failures: Vec<(&str, Failure)> = vec![
         ("the lock is held", LockError::Held(Box::new(lease)).into()),
@@ -193,6 +194,7 @@ fn errors() {
         ("AWS itself guards the data", refused(guard_data(&without_data, &protected, &named))),
         ("AWS has moved since the plan", refused(saved.check_unmoved(&moved))),
         ("zones were put in between", refused(make(&moved_zones, &applied(&blueprint(BEFORE))).map(drop))),
+        ("another network", refused(make(&moved_network, &applied(&blueprint(BEFORE))).map(drop))),
         ("an operation failed", verdict(&report, "apply").expect_err("it failed")),
         ("the run was stopped", verdict(&stopped, "destroy").expect_err("it was stopped")),
     ];

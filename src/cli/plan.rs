@@ -85,6 +85,10 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
 /// The plan, with a mistake in the blueprint as an error.
 pub fn make(blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<Plan> {
     let plan = engine::plan(blueprint, inventory).map_err(|cycle| Failure::new(cycle.to_string()))?;
+    if plan.steps.iter().any(|step| step.id == "vpc" && step.action == Action::Replace) {
+        return Err(Failure::new("the network of a stack that is there can't be changed: all that is in it would go")
+            .hint("give the new network.cidr to a stack of another name and move over, or destroy this one first"));
+    }
     match taken_range(&plan, inventory) {
         Some(message) => Err(Failure::new(message).hint(
             "the order of network.zones decides which subnet lies where: put new zones at the end, take them away from \
@@ -100,9 +104,6 @@ fn taken_range(plan: &Plan, inventory: &engine::Inventory) -> Option<String> {
     let is_new = |id: &str| {
         plan.steps.iter().any(|step| step.id == id && matches!(step.action, Action::Create | Action::Replace))
     };
-    if is_new("vpc") {
-        return None;
-    }
     let subnets = inventory.resources.iter().filter(|(_, owned)| owned.kind.name() == Subnet::NAME);
     let taken: HashMap<&Value, &str> =
         subnets.filter_map(|(id, owned)| Some((owned.found.spec.get("cidr")?, id.as_str()))).collect();

@@ -138,6 +138,7 @@ pub fn plan(blueprint: &Blueprint, inventory: &Inventory) -> Result<Plan, graph:
         }
     }
     let gone = inventory.resources.iter().filter(|(id, owned)| !wants(blueprint, id, owned));
+    let gone = gone.filter(|(_, owned)| !owned.kind.lapses(&owned.found.id));
     steps.extend(gone.map(|(id, owned)| deletion(id.clone(), owned, "no longer in the stack file".into())));
     steps.extend(inventory.extra.iter().map(|owned| superfluous(owned, inventory)));
     let omitted = planner.omitted.into_values().collect();

@@ -191,6 +191,12 @@ pub trait Kind: Send + Sync + 'static {
         false
     }
 
+    /// Whether the resource with this AWS id can't be deleted, because AWS itself removes it after a while. If it is no
+    /// longer wanted, nothing is to do.
+    fn lapses(_id: &str) -> bool {
+        false
+    }
+
     /// Looks for resources; paginated, and without a call per resource wherever AWS allows.
     fn find(scan: &Scan<'_>, select: &Select<'_>) -> impl Future<Output = Result<Vec<Found<Self::Spec>>>> + Send;
 
@@ -216,6 +222,7 @@ pub trait AnyKind: Send + Sync {
     fn traits(&self) -> Traits;
     fn effect(&self, path: &str) -> Effect;
     fn renews(&self, output: &str) -> bool;
+    fn lapses(&self, id: &str) -> bool;
     /// Brings a wish into the form in which answers come, ready to be compared with the spec of what was found: sets in
     /// order, numbers alike, and without what AWS may move on by itself.
     fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value>;
@@ -245,6 +252,10 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn renews(&self, output: &str) -> bool {
         K::renews(output)
+    }
+
+    fn lapses(&self, id: &str) -> bool {
+        K::lapses(id)
     }
 
     fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value> {

@@ -40,6 +40,12 @@ impl Kind for Subscription {
         Effect::Replace
     }
 
+    /// One that nobody has confirmed has no ARN to name it by: AWS removes it by itself after some days, and at once
+    /// with its topic.
+    fn lapses(id: &str) -> bool {
+        id == PENDING
+    }
+
     /// Asks topic by topic: the list of the whole account still shows the subscriptions of deleted topics, under the ARN
     /// that a new topic of the same name has too.
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<SubscriptionSpec>>> {
@@ -75,8 +81,7 @@ impl Kind for Subscription {
         Ok(())
     }
 
-    /// One that nobody has confirmed has no ARN to name it by: AWS removes it by itself after some days, and at once
-    /// with its topic.
+    /// One that lapses goes with its topic.
     async fn delete(cx: &Context, found: &Found<SubscriptionSpec>) -> Result<()> {
         if found.id != PENDING {
             cx.sns.unsubscribe().subscription_arn(&found.id).send().await?;
