@@ -25,12 +25,12 @@ function keep(session) {
   if (user?.userId !== before) document.dispatchEvent(new Event("session"));
 }
 
-async function request(method, path, { body, headers = {}, signal } = {}) {
+async function request(method, path, { body, headers = {}, signal, keepalive } = {}) {
   const all = { ...headers };
   if (accessToken) all.authorization = `Bearer ${accessToken}`;
   if (body !== undefined) all["content-type"] = "application/json";
   try {
-    return await fetch(path, { method, headers: all, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    return await fetch(path, { method, headers: all, signal, keepalive, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "unreachable", error.message);

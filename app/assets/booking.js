@@ -3,7 +3,7 @@ import { askLogin } from "./account.js";
 import { call, Problem, readStream, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
 import { joinWaitlist, loadEvent, priceText } from "./events.js";
-import { clock, dateTime, errorText, money, number, price, seatName, t } from "./i18n.js";
+import { clock, dateTime, errorText, money, number, price, seatName, t, timeOfDay } from "./i18n.js";
 import { dropPass, passEnds, passHeader, waitInQueue } from "./queue.js";
 import { legend, SeatMap } from "./seatmap.js";
 import { actionButton, announce, countdown, fill, h, loading, notice, sleep, toast } from "./ui.js";
@@ -94,9 +94,9 @@ class Booking {
     const path = `/api/events/${this.event.eventId}`;
     let opened = 0;
     const reload = async () => {
-      Object.assign(this.event, await call("GET", path, { signal: this.signal }));
+      const now = await call("GET", path, { signal: this.signal });
       if (this.event.seated) await this.#loadSeats();
-      this.#stock();
+      this.#stock(now);
     };
     while (!this.signal.aborted) {
       let pause = 2;
@@ -114,15 +114,15 @@ class Booking {
 
   #received(name, data) {
     if (name === "seats" && this.#map) this.#changed(data);
-    if (name === "event") {
-      Object.assign(this.event, data);
-      this.#stock();
-    }
+    if (name === "event") this.#stock(data);
   }
 
-  #stock() {
+  #stock(now) {
+    const before = this.event.status;
+    Object.assign(this.event, now);
     showLeft(this.left, this.event);
-    this.#renderPanel();
+    // Otherwise the panel stays, and with it the focus of who is about to press its button.
+    if (this.event.status !== before) this.#renderPanel();
   }
 
   #changed(changes) {
@@ -193,7 +193,7 @@ class Booking {
       h("h2", {}, t("selection")),
       empty ? h("p", { class: "aside" }, t("chooseSeats", { n: this.event.maxPerOrder })) : this.#lines(),
       h("p", { class: "total" }, h("span", {}, t("total")), h("strong", { id: "total" }, empty ? money(0) : price(this.#total()))),
-      ends && h("p", { class: "aside" }, t("queue.passUntil", { time: new Date(ends).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) })),
+      ends && h("p", { class: "aside" }, t("queue.passUntil", { time: timeOfDay(ends) })),
       h("div", { class: "panel-actions" }, next));
   }
 
@@ -212,7 +212,12 @@ class Booking {
       await this.#refused(error);
       return;
     }
+    const release = (options) => call("POST", "/api/holds/release", { body: { holdToken: hold.holdToken }, ...options })
+      .catch((error) => console.error(error));
+    const asked = new AbortController();
+    addEventListener("pagehide", () => release({ keepalive: true }), { signal: asked.signal });
     const reservation = await this.#confirm(hold);
+    asked.abort();
     if (reservation) {
       this.draft.seats = [];
       this.#map?.select([]);
@@ -224,7 +229,7 @@ class Booking {
       if (!this.signal.aborted && this.event.queue.enabled) location.hash = "#/mine";
       return;
     }
-    await call("POST", "/api/holds/release", { body: { holdToken: hold.holdToken } }).catch((error) => console.error(error));
+    await release();
     setTimeout(() => this.#own.clear(), ECHO);
   }
 

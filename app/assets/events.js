@@ -84,7 +84,7 @@ function card(event, reservations, changed, signal) {
       event.description && h("p", { class: "description" }, event.description),
       h("div", { class: "card-foot" },
         h("p", { class: "left" }, h("strong", {}, priceText(event)), h("br"),
-          soldOut ? t("soldOut") : t("left", { left: number(event.availableSeats), total: number(event.totalSeats) })),
+          soldOut && !user ? t("soldOut") : t("left", { left: number(event.availableSeats), total: number(event.totalSeats) })),
         user && h("div", { class: "card-actions" }, actions(event, reservations, changed, signal)))));
 }
 

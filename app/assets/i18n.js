@@ -50,6 +50,11 @@ export function dateTime(text) {
   }).format(new Date(text));
 }
 
+/** The time of day of a moment in milliseconds. */
+export function timeOfDay(moment) {
+  return new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" }).format(moment);
+}
+
 export function day(text) {
   const date = new Date(text);
   const part = (options) => new Intl.DateTimeFormat(language, options).format(date);

@@ -43,6 +43,7 @@ function form(events) {
       if (!(error instanceof Problem)) throw error;
       result.replaceChildren(h("div", { class: "verdict no" }, h("span", { class: "verdict-mark", "aria-hidden": "true" }, "✕"), h("p", {}, errorText(error))));
     }
+    result.scrollIntoView({ block: "nearest" });
   };
   const checkIn = (ticket) => attempt(async () => {
     const body = { eventId: eventId(), nonce: crypto.randomUUID(), ...ticket };

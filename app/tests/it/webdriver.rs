@@ -10,6 +10,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -33,8 +35,8 @@ pub struct Screen {
 pub const DESKTOP: Screen = Screen { name: "desktop", width: 1200, height: 900 };
 pub const PHONE: Screen = Screen { name: "phone", width: 360, height: 740 };
 
-/// A browser with a profile of its own. It ends when this is dropped: the driver is killed, and Chromium ends with
-/// the pipe to the driver.
+/// A browser with a profile of its own. It ends when this is dropped, or when this process is killed: the driver ends
+/// with us, and Chromium with the pipe to the driver.
 pub struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
     session: String,
@@ -42,6 +44,24 @@ pub struct Browser {
     shots: std::cell::Cell<u32>,
     _driver: Guarded,
     _profile: TempDir,
+}
+
+impl Drop for Browser {
+    /// Ends Chromium and waits for it, so that nobody writes into the profile while it is removed.
+    fn drop(&mut self) {
+        let Some((address, path)) = self.session.strip_prefix("http://").and_then(|url| url.split_once('/')) else {
+            return;
+        };
+        let end = || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            write!(stream, "DELETE /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+            stream.read_to_end(&mut Vec::new())
+        };
+        if let Err(error) = end() {
+            eprintln!("{}: Chromium could not be ended in good order: {error}", self.label);
+        }
+    }
 }
 
 /// Where screenshots go: `screenshots` in the target directory.
