@@ -68,7 +68,10 @@ export async function waitInQueue(container, event, signal) {
     try {
       // Entering again keeps the place, so this is also the question when the stream does not work.
       pause = show(await call("POST", `${path}/enter`, { signal: either })).retryAfterSec;
-      if (!admitted) await readStream(`${path}/stream`, either, null, (name, place) => name === "place" && show(place));
+      if (!admitted) {
+        await readStream(`${path}/stream`, either, null, (name, place) => name === "place" && show(place))
+          .catch((error) => console.debug("no stream", error));
+      }
     } catch (error) {
       if (either.aborted) break;
       if (error instanceof Problem) {

@@ -4,6 +4,7 @@ use crate::support::App;
 use crate::webdriver::{ARROW_RIGHT, Browser, DESKTOP, PHONE, Screen};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use ticketing::accounts::{self, Role};
 
 const PASSWORD: &str = "a good password";
@@ -158,7 +159,7 @@ async fn queue_and_door(language: &str, screen: Screen) {
     let inside = format!("/api/queue/{event}/me");
     app.post(&enter, Some(&first), json!({})).await.expect(200);
     while app.get(&inside, Some(&first)).await.expect(200)["state"] != "ADMITTED" {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (buyer_email, staff_email) = (account(&app, "Lee", Role::User).await, account(&app, "Park", Role::Staff).await);
     let label = |who: &str| format!("{language}-{}-{who}", screen.name);
@@ -208,6 +209,61 @@ async fn queue_and_door_in_english_on_a_desktop() {
 #[tokio::test]
 async fn queue_and_door_in_korean_on_a_phone() {
     queue_and_door("ko", PHONE).await;
+}
+
+#[tokio::test]
+async fn what_comes_back_goes_to_who_waits() {
+    let app = App::start().await;
+    let (admin, first) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 1, names("en")).await;
+    let order = json!({"eventId": event, "userId": first.id, "quantity": 1});
+    let made = app.post("/api/reservations", Some(&first), order).await.expect(201);
+    let email = account(&app, "Choi", Role::User).await;
+    let browser = Browser::open(&app.url(), "en-desktop-waitlist", "en", DESKTOP).await;
+    browser.click("#login").await;
+    log_in(&browser, &email).await;
+    browser.click("[data-action=sold-out] + button").await;
+    browser.look("wish").await;
+    browser.click("dialog .primary").await;
+    browser.go(&format!("{}/#/mine", app.url())).await;
+    browser.find(".reservation:not(.offer)").await;
+    browser.look("waiting").await;
+    app.delete(&format!("/api/reservations/{}", made["reservationId"]), Some(&first)).await.expect(204);
+    browser.run("location.reload()").await;
+    browser.find(".reservation.offer").await;
+    browser.look("offer").await;
+    browser.click(".reservation.offer .actions button:last-child").await;
+    browser.find(".ticket").await;
+    browser.look("accepted").await;
+    browser.check_console().await;
+    assert_eq!(app.check_event(event).await, 1);
+}
+
+#[tokio::test]
+async fn without_streams_the_page_asks_now_and_then() {
+    let app = App::start().await;
+    let (admin, other) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let mut more = names("en");
+    more["queue"] = json!({"enabled": true, "admitPerSecond": 100.0, "maxInside": 1});
+    let event = app.seated_event(&admin, 1, 4, more).await;
+    app.post(&format!("/api/queue/{event}/enter"), Some(&other), json!({})).await.expect(200);
+    let me = format!("/api/queue/{event}/me");
+    while app.get(&me, Some(&other)).await.expect(200)["state"] != "ADMITTED" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let email = account(&app, "Jung", Role::User).await;
+    let browser = Browser::open(&app.url(), "en-desktop-polling", "en", DESKTOP).await;
+    browser.block("*/stream").await;
+    browser.click("#login").await;
+    log_in(&browser, &email).await;
+    browser.go(&format!("{}/#/events/{event}", app.url())).await;
+    browser.find("#queue-position").await;
+    app.delete(&me, Some(&other)).await.expect(204);
+    browser.find("[data-seat=A-1].available").await;
+    let order = json!({"eventId": event, "userId": "box-office", "seatIds": ["A-1"]});
+    app.post("/api/reservations", Some(&admin), order).await.expect(201);
+    browser.find("[data-seat=A-1].reserved").await;
+    browser.look("seats").await;
 }
 
 /// The error codes that the documentation of the API names.

@@ -56,7 +56,8 @@ impl Drop for Browser {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(10)))?;
             write!(stream, "DELETE /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
-            stream.read_to_end(&mut Vec::new())
+            // The answer comes once Chromium is gone; the driver keeps the connection open.
+            stream.read_exact(&mut [0])
         };
         if let Err(error) = end() {
             eprintln!("{}: Chromium could not be ended in good order: {error}", self.label);
@@ -203,6 +204,15 @@ impl Browser {
     pub async fn count(&self, css: &str) -> u64 {
         let count = self.run(&format!("return document.querySelectorAll({}).length", json!(css))).await;
         count.as_u64().expect("a number")
+    }
+
+    /// Lets requests fail whose address matches a pattern such as `*/stream`.
+    pub async fn block(&self, pattern: &str) {
+        for (command, params) in [("Network.enable", json!({})), ("Network.setBlockedURLs", json!({"urls": [pattern]}))]
+        {
+            let body = json!({"cmd": command, "params": params});
+            self.insist(command.to_owned(), Method::POST, "/goog/cdp/execute".into(), body).await;
+        }
     }
 
     /// What the page wrote into the console since the last question.
