@@ -66,8 +66,10 @@ export async function waitInQueue(container, event, signal) {
   while (!either.aborted && !admitted) {
     let pause = 5;
     try {
-      // Entering again keeps the place, so this is also the question when the stream does not work.
-      pause = show(await call("POST", `${path}/enter`, { signal: either })).retryAfterSec;
+      // Asking for the place is what starts the full time of a pass; entering does not.
+      let place = await call("GET", `${path}/me`, { signal: either });
+      if (place.state === "ABSENT") place = await call("POST", `${path}/enter`, { signal: either });
+      pause = show(place).retryAfterSec;
       if (!admitted) {
         await readStream(`${path}/stream`, either, null, (name, place) => name === "place" && show(place))
           .catch((error) => console.debug("no stream", error));

@@ -225,6 +225,7 @@ async fn what_comes_back_goes_to_who_waits() {
     browser.click("[data-action=sold-out] + button").await;
     browser.look("wish").await;
     browser.click("dialog .primary").await;
+    browser.find(".toast").await;
     browser.go(&format!("{}/#/mine", app.url())).await;
     browser.find(".reservation:not(.offer)").await;
     browser.look("waiting").await;
