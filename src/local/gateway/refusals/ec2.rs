@@ -158,6 +158,10 @@ async fn occupant(state: &State, call: &Call, filter: (&str, &str)) -> Result<Op
     if let Some(gateway) = gateway {
         return Ok(Some(gateway.get("natGatewayId").to_owned()));
     }
+    running(state, call, filter).await
+}
+
+async fn running(state: &State, call: &Call, filter: (&str, &str)) -> Result<Option<String>, Refusal> {
     let instances = filtered(state, call, "DescribeInstances", &[filter]).await?;
     let ended = ["terminated", "shutting-down"];
     let instance = instances.all("instanceState").iter().any(|instance| !ended.contains(&instance.get("name")));
@@ -199,7 +203,8 @@ async fn security_group_in_use(state: &State, call: &Call) -> Result<(), Refusal
     if referring.into_iter().any(|other| other.get("groupId") != group) {
         return Err(in_use());
     }
-    if occupant(state, call, ("instance.group-id", group)).await?.is_some() {
+    // NAT gateways have no groups, and moto would list all of them for this filter.
+    if running(state, call, ("instance.group-id", group)).await?.is_some() {
         return Err(in_use());
     }
     let balancers = state.upstream.ask(call, "elasticloadbalancing", "DescribeLoadBalancers", &[]).await?;
