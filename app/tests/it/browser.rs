@@ -83,6 +83,8 @@ async fn book_and_cancel(language: &str, screen: Screen) {
     buyer.find("#confirm-dialog .problem:not([hidden])").await;
     buyer.look("confirm-no-money").await;
     buyer.click("#confirm-dialog .wallet button").await;
+    // The button goes once the money is there, and what is below moves up.
+    buyer.find("#confirm-dialog .wallet:not(:has(button))").await;
     buyer.click("#confirm").await;
     buyer.find("#done-dialog").await;
     buyer.look("done").await;
