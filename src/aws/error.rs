@@ -75,8 +75,12 @@ impl Error {
     pub fn class(&self) -> Class {
         let code = self.code.as_str();
         let has = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
-        if code.is_empty() && self.status.is_none_or(|status| status >= 500) {
+        // No answer, an answer that can't be read, a server in trouble, or one that throttles without saying so.
+        if code.is_empty() && self.status.is_none_or(|status| status < 300 || status >= 500 || status == 429) {
             return Class::Retry;
+        }
+        if code.is_empty() && self.status == Some(403) {
+            return Class::Refused;
         }
         if has(&["NotFound", "NoSuch", "NonExistent", "DoesNotExist", "ResourceNotFound"]) || self.names_nothing() {
             return Class::NotFound;
@@ -89,6 +93,9 @@ impl Error {
             "ServiceUnavailable",
             "InternalError",
         ]) || has(&["InternalFailure", "InternalServerError", "RequestTimeout", "PriorRequestNotComplete"])
+            // Two writers at the same moment.
+            || has(&["ConcurrentModification", "ConcurrentAccess", "TooManyUpdates"])
+            || self.is_propagating()
             || (self.status.is_some_and(|status| status >= 500) && code != "InvalidAction")
         {
             return Class::Retry;
@@ -103,6 +110,8 @@ impl Error {
             || has(&["InvalidDBParameterGroupState", "InvalidReplicationGroupState", "InvalidCacheParameterGroupState"])
             || has(&["InvalidCacheClusterState", "IncorrectState", "OperationAborted", "ConflictException"])
             || has(&["CannotDelete", "QueueDeletedRecently", "BucketNotEmpty", "OperationNotPermitted"])
+            || has(&["InstanceRefreshInProgress", "ResourceConflict", "EntityTemporarilyUnmodifiable"])
+            || has(&["InvalidDBSubnetState", "AlreadyAssociated"])
         {
             return Class::Conflict;
         }
@@ -113,6 +122,7 @@ impl Error {
             "ResourceExists",
             "EntityAlreadyExists",
             "ParameterAlreadyExists",
+            "QueueNameExists",
         ]) {
             return Class::Exists;
         }
@@ -123,6 +133,7 @@ impl Error {
             "InvalidClientTokenId",
             "ExpiredToken",
             "SignatureDoesNotMatch",
+            "AuthorizationError",
         ]) || has(&["LimitExceeded", "QuotaExceeded", "UnrecognizedClient", "OptInRequired", "Forbidden"])
         {
             return Class::Refused;
@@ -133,6 +144,15 @@ impl Error {
     /// Auto Scaling says "not found" as a `ValidationError` with a text.
     fn names_nothing(&self) -> bool {
         self.code == "ValidationError" && self.message.contains("not found")
+    }
+
+    /// What was just made isn't known everywhere in AWS yet: an instance profile to Auto Scaling, a role to RDS, a bucket's
+    /// policy to the load balancer. They say it as a wrong request; only the text tells.
+    fn is_propagating(&self) -> bool {
+        let says = |code: &str, text: &str| self.code == code && self.message.contains(text);
+        says("ValidationError", "Invalid IAM Instance Profile")
+            || says("InvalidParameterValue", "IAM role ARN value is invalid")
+            || says("InvalidConfigurationRequest", "Access Denied for bucket")
     }
 }
 
@@ -156,7 +176,11 @@ where
             headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id")).map(str::to_owned)
         });
         let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
-        let code = meta.and_then(|meta| meta.code()).unwrap_or_default().to_owned();
+        let code = match &error {
+            // The request couldn't even be written down: it never will be.
+            SdkError::ConstructionFailure(_) => "InvalidRequest".to_owned(),
+            _ => meta.and_then(|meta| meta.code()).unwrap_or_default().to_owned(),
+        };
         let message = match meta.and_then(|meta| meta.message()) {
             Some(message) => message.to_owned(),
             None => chain(&error),
@@ -212,9 +236,31 @@ mod tests {
             ("UnauthorizedOperation", 403, Class::Refused),
             ("VpcLimitExceeded", 400, Class::Refused),
             ("InvalidParameterValue", 400, Class::Invalid),
+            ("ConcurrentModification", 409, Class::Retry),
+            ("ConcurrentAccess", 400, Class::Retry),
+            ("TooManyUpdates", 400, Class::Retry),
+            ("InstanceRefreshInProgress", 400, Class::Conflict),
+            ("Resource.AlreadyAssociated", 400, Class::Conflict),
+            ("QueueNameExists", 400, Class::Exists),
+            ("AuthorizationError", 403, Class::Refused),
+            // An answer that was cut off, and a refused HEAD, which has no body.
+            ("", 200, Class::Retry),
+            ("", 403, Class::Refused),
         ] {
             assert_eq!(error(code, status).class(), class, "{code}");
         }
+    }
+
+    #[test]
+    fn what_iam_has_not_told_everybody_yet_is_tried_again() {
+        let profile = "You must use a valid fully-formed launch template. Value (x) for parameter iamInstanceProfile.name \
+                       is invalid. Invalid IAM Instance Profile name";
+        let role =
+            "IAM role ARN value is invalid or does not include the required permissions for: ENHANCED_MONITORING";
+        let class = |code: &str, message: &str| Error { message: message.into(), ..error(code, 400) }.class();
+        assert_eq!(class("ValidationError", profile), Class::Retry);
+        assert_eq!(class("InvalidParameterValue", role), Class::Retry);
+        assert_eq!(class("ValidationError", "max must not be less than min"), Class::Invalid);
     }
 
     #[test]
