@@ -79,8 +79,8 @@ impl From<crate::engine::lock::LockError> for Failure {
             LockError::Held(_) => Failure::new(error.to_string()).hint(
                 "wait for that run to end; if it is dead, its lease runs out by itself, or run `ticketctl lock break`",
             ),
-            LockError::Damaged(_) => {
-                Failure::new(error.to_string()).hint("look at it, then run `ticketctl lock break`")
+            LockError::Damaged { .. } => {
+                Failure::new(error.to_string()).hint("if no run is under way, `ticketctl lock break` writes it anew")
             }
         }
     }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::{Failure, Global, Result, project::Project};
-use crate::engine::lock;
+use crate::engine::lock::{self, LockError};
 
 #[derive(Debug, Subcommand)]
 pub enum LockCommand {
@@ -39,7 +39,10 @@ pub async fn run(global: &Global, command: LockCommand) -> Result<u8> {
             None => anstream::println!("Free."),
         },
         LockCommand::Break { yes } => {
-            let held = lock::status(&project.cx).await?.filter(lock::Lease::is_held);
+            let held = match lock::status(&project.cx).await {
+                Err(LockError::Damaged { .. }) => None,
+                lease => lease?.filter(lock::Lease::is_held),
+            };
             if let Some(lease) = held.filter(|_| !yes) {
                 return Err(Failure::new(format!("{} ({}) still renews its lease", lease.holder, lease.command))
                     .hint("if you are sure that it is dead or must lose the stack: --yes"));

@@ -85,13 +85,21 @@ impl<'a> Run<'a> {
         let report = engine::run(self.cx, plan, blueprint, inventory, &*self.observer, &options)
             .await
             .map_err(|cycle| Failure::new(cycle.to_string()))?;
-        Record::new(&self.name, self.command, self.began, plan.summary, &report).write(self.cx).await?;
+        let record = Record::new(&self.name, self.command, self.began, plan.summary, &report);
+        if let Err(error) = record.write(self.cx).await {
+            // What the run did matters more than that it isn't written down.
+            tracing::warn!("the record of this run couldn't be written: {error}");
+        }
         Ok(report)
     }
 
     /// Gives the lock back, whatever came before, and passes that on.
     pub async fn end(self, result: Result<u8>) -> Result<u8> {
         let code = self.signals.exit_code();
+        let result = match (self.lock.fence().check(), result) {
+            (Err(lost), Err(failure)) => Err(failure.caused_by(lost)),
+            (_, result) => result,
+        };
         let released = self.lock.release().await;
         match (result, code) {
             (Ok(_), Some(code)) => Ok(code),

@@ -22,7 +22,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// The lock as it is written in the bucket.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Which run: unique.
     pub run: String,
@@ -42,6 +42,20 @@ impl Lease {
     pub fn is_held(&self) -> bool {
         !self.released && Timestamp::now() < self.expires
     }
+
+    /// What is written over a lock that can't be read.
+    fn unreadable() -> Lease {
+        let now = Timestamp::now();
+        Lease {
+            run: "unreadable".into(),
+            holder: "nobody knows whom".into(),
+            command: "unreadable".into(),
+            fence: 0,
+            taken: now,
+            expires: now,
+            released: false,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +65,8 @@ pub enum LockError {
         .0.holder, .0.command, .0.taken, .0.expires
     )]
     Held(Box<Lease>),
-    #[error("the lock in the control bucket can't be read: {0}")]
-    Damaged(serde_json::Error),
+    #[error("the lock in the control bucket can't be read: {error}")]
+    Damaged { error: serde_json::Error, etag: String },
     #[error(transparent)]
     Aws(#[from] Error),
 }
@@ -81,14 +95,21 @@ impl Fence {
         (renewed.0 + span, renewed.1 + span)
     }
 
+    /// Lets the fence fall: the lease is another's.
+    fn fall(&self) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), SystemTime::UNIX_EPOCH);
+    }
+
     /// # Errors
-    /// In words, that the lease has run out.
+    /// In words, that the lease has run out or was taken away.
     pub fn check(&self) -> Result<(), String> {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         if Instant::now() < until.0 && SystemTime::now() < until.1 {
             return Ok(());
         }
-        Err("the lease of the stack's lock has run out, another run may hold it; nothing more is changed".into())
+        Err("the stack's lock was lost: its lease has run out or was broken, and another run may hold it; nothing more \
+             is changed"
+            .into())
     }
 }
 
@@ -105,10 +126,15 @@ pub async fn status(cx: &Context) -> Result<Option<Lease>, LockError> {
 pub async fn break_it(cx: &Context) -> Result<Option<Lease>, LockError> {
     let control = Control::new(cx).await?;
     let key = key(&cx.stack);
-    let Some((lease, etag)) = read(&control, &key).await?.filter(|(lease, _)| !lease.released) else { return Ok(None) };
+    let (lease, etag) = match read(&control, &key).await {
+        Ok(Some((lease, etag))) if !lease.released => (lease, etag),
+        Ok(_) => return Ok(None),
+        Err(LockError::Damaged { etag, .. }) => (Lease::unreadable(), etag),
+        Err(error) => return Err(error),
+    };
     // Marked as run out, not as released: the next run must look twice.
     let broken = Lease { expires: Timestamp::now(), ..lease.clone() };
-    match control.put(&key, written(&broken), Condition::Unchanged(&etag)).await? {
+    match write(&control, &key, &broken, Some(&etag)).await? {
         Some(_) => Ok(Some(lease)),
         None => Err(LockError::Held(Box::new(lease))),
     }
@@ -116,8 +142,35 @@ pub async fn break_it(cx: &Context) -> Result<Option<Lease>, LockError> {
 
 async fn read(control: &Control<'_>, key: &str) -> Result<Option<(Lease, String)>, LockError> {
     let Some(object) = control.get(key).await? else { return Ok(None) };
-    let lease = serde_json::from_slice(&object.body).map_err(LockError::Damaged)?;
-    Ok(Some((lease, object.etag)))
+    match serde_json::from_slice(&object.body) {
+        Ok(lease) => Ok(Some((lease, object.etag))),
+        Err(error) => Err(LockError::Damaged { error, etag: object.etag }),
+    }
+}
+
+/// Writes a lease over the one with the tag `before`, or where none is; none if somebody else has written since.
+///
+/// A write whose answer was lost is sent again by the SDK, and then fails its own condition: so what is there is looked at
+/// before the write counts as another's.
+async fn write(
+    control: &Control<'_>,
+    key: &str,
+    lease: &Lease,
+    before: Option<&str>,
+) -> Result<Option<String>, LockError> {
+    for _ in 0..3 {
+        let condition = before.map_or(Condition::Absent, Condition::Unchanged);
+        if let Some(etag) = control.put(key, written(lease), condition).await? {
+            return Ok(Some(etag));
+        }
+        match read(control, key).await? {
+            Some((there, etag)) if there == *lease => return Ok(Some(etag)),
+            // Nobody has: S3 only couldn't decide between two writes at the same moment.
+            Some((_, etag)) if before == Some(etag.as_str()) => {}
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 fn written(lease: &Lease) -> Vec<u8> {
@@ -147,8 +200,8 @@ impl Lock {
             expires: Timestamp::now() + LEASE,
             released: false,
         };
-        let condition = before.as_ref().map_or(Condition::Absent, |(_, etag)| Condition::Unchanged(etag));
-        let Some(etag) = control.put(&key, written(&lease), condition).await? else {
+        let tag = before.as_ref().map(|(_, etag)| etag.as_str());
+        let Some(etag) = write(&control, &key, &lease, tag).await? else {
             let winner = read(&control, &key).await?.map_or(lease, |(lease, _)| lease);
             return Err(LockError::Held(Box::new(winner)));
         };
@@ -198,12 +251,16 @@ async fn keep(
         let renewed = (Instant::now(), SystemTime::now());
         let lease = Lease { expires: Timestamp::now() + LEASE, ..state.0.clone() };
         let Ok(control) = Control::new(&cx).await else { continue };
-        match control.put(&key, written(&lease), Condition::Unchanged(&state.1)).await {
+        match write(&control, &key, &lease, Some(&state.1)).await {
             Ok(Some(etag)) => {
                 *state = (lease, etag);
                 *fence.until.lock().unwrap_or_else(PoisonError::into_inner) = Fence::from(renewed);
             }
-            Ok(None) => return lost.cancel(),
+            // Another has taken it, or broken it.
+            Ok(None) => {
+                fence.fall();
+                return lost.cancel();
+            }
             // No answer: the next beat tries again, and the fence falls by itself if none gets through.
             Err(_) if fence.check().is_err() => return lost.cancel(),
             Err(_) => {}
@@ -220,4 +277,17 @@ pub fn holder() -> String {
         host => host.to_owned(),
     };
     format!("{user}@{host} ({})", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_that_fell_stays_down_whatever_the_clocks_say() {
+        let fence = Fence { until: Mutex::new(Fence::from((Instant::now(), SystemTime::now()))) };
+        assert_eq!(fence.check(), Ok(()));
+        fence.fall();
+        assert!(fence.check().is_err_and(|text| text.contains("lock was lost")));
+    }
 }
