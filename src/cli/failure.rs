@@ -88,6 +88,10 @@ impl From<crate::engine::lock::LockError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        // Who read our output has had enough (`plan | head -1`): nothing to complain about.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Failure::rendered("");
+        }
         Failure::new(error.to_string())
     }
 }

@@ -49,11 +49,11 @@ impl From<Error> for Failure {
 /// Runs one of the subcommands; results go to standard output, progress to standard error.
 pub async fn run(global: &Global, command: LocalCommand) -> Result<u8> {
     match command {
-        LocalCommand::Up { port } => anstream::println!("{}", told(&up(global, port).await?)),
+        LocalCommand::Up { port } => super::say(told(&up(global, port).await?))?,
         LocalCommand::Down => {
             let ran = ControlPlane::of_user()?.down(&mut progress(global)).await?;
             let is = if ran { "is down" } else { "was not running" };
-            anstream::println!("the local control plane {is}");
+            super::say(format_args!("the local control plane {is}"))?;
         }
         LocalCommand::Status { json } => status(json).await?,
         LocalCommand::Gateway { listen, upstream, strict } => run_gateway(listen, upstream, strict).await?,
@@ -72,7 +72,7 @@ fn progress(global: &Global) -> impl FnMut(&str) + Send {
     let quiet = global.quiet;
     move |line| {
         if !quiet {
-            anstream::eprintln!("{line}");
+            crate::ui::tell(line);
         }
     }
 }
@@ -97,10 +97,10 @@ async fn status(json: bool) -> Result<()> {
             Status::Broken(reason) => serde_json::json!({"status": "broken", "reason": reason}),
             Status::Down => serde_json::json!({"status": "down"}),
         };
-        anstream::println!("{value}");
+        super::say(value)?;
     }
     match status {
-        Status::Up(running) if !json => anstream::println!("{}", told(&running)),
+        Status::Up(running) if !json => super::say(told(&running))?,
         Status::Up(_) => {}
         Status::Broken(reason) => {
             return Err(Failure::new(format!("the local control plane is broken: {reason}"))
@@ -132,6 +132,6 @@ async fn run_gateway(listen: SocketAddr, upstream: String, strict: bool) -> Resu
         }
         signals.cancel();
     });
-    anstream::println!("gateway at http://{address} in front of {upstream}");
+    super::say(format_args!("gateway at http://{address} in front of {upstream}"))?;
     Ok(gateway::serve(listener, gateway::Options { upstream, strict }, shutdown).await?)
 }

@@ -26,17 +26,14 @@ pub async fn run(global: &Global, command: LockCommand) -> Result<u8> {
     match command {
         LockCommand::Status { json: true } => {
             let lease = lock::status(&project.cx).await?.filter(lock::Lease::is_held);
-            anstream::println!("{}", serde_json::to_string_pretty(&lease).expect("a lease is plain data"));
+            super::say(serde_json::to_string_pretty(&lease).expect("a lease is plain data"))?;
         }
         LockCommand::Status { json: false } => match lock::status(&project.cx).await?.filter(lock::Lease::is_held) {
-            Some(lease) => anstream::println!(
+            Some(lease) => super::say(format_args!(
                 "Held by {} ({}) since {}; the lease runs out at {} unless it is renewed.",
-                lease.holder,
-                lease.command,
-                lease.taken,
-                lease.expires
-            ),
-            None => anstream::println!("Free."),
+                lease.holder, lease.command, lease.taken, lease.expires
+            ))?,
+            None => super::say("Free.")?,
         },
         LockCommand::Break { yes } => {
             let held = match lock::status(&project.cx).await {
@@ -48,8 +45,8 @@ pub async fn run(global: &Global, command: LockCommand) -> Result<u8> {
                     .hint("if you are sure that it is dead or must lose the stack: --yes"));
             }
             match lock::break_it(&project.cx).await? {
-                Some(lease) => anstream::println!("Taken from {}; it can change nothing more.", lease.holder),
-                None => anstream::println!("It was free."),
+                Some(lease) => super::say(format_args!("Taken from {}; it can change nothing more.", lease.holder))?,
+                None => super::say("It was free.")?,
             }
         }
     }

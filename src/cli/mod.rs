@@ -193,6 +193,11 @@ fn print(text: impl std::fmt::Display) -> Result<u8> {
     Ok(0)
 }
 
+/// A line on standard output. Unlike `println!` it fails where nobody reads any more, instead of panicking.
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    Ok(writeln!(anstream::stdout(), "{line}")?)
+}
+
 fn validate_command(global: &Global, json: bool) -> Result<u8> {
     if json {
         let (valid, findings) = validate::run_json(&global.file, &global.set);
@@ -204,7 +209,12 @@ fn validate_command(global: &Global, json: bool) -> Result<u8> {
 
 /// Log lines go to standard error. `TICKETCTL_LOG` takes a tracing filter for those who look for something special.
 fn start_logging(global: &Global) {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::{
+        EnvFilter, Layer,
+        filter::{FilterExt, filter_fn},
+        layer::SubscriberExt,
+        util::SubscriberInitExt,
+    };
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
         (_, 0) => "ticketctl=warn",
@@ -212,12 +222,20 @@ fn start_logging(global: &Global) {
         _ => "ticketctl=trace,aws_smithy_runtime=debug,info",
     };
     let filter = EnvFilter::try_from_env("TICKETCTL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start, in a test, keeps the first one's settings.
-    let _ = match global.log_format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match global.log_format {
+        LogFormat::Text => layer.with_ansi(false).boxed(),
+        LogFormat::Json => layer.json().boxed(),
     };
+    let safe = filter_fn(|event| may_be_logged(event.target(), *event.level()));
+    // A second start, in a test, keeps the first one's settings.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter.and(safe))).try_init();
+}
+
+/// The SDK traces the bodies of requests and answers: Redis's password and other secrets are among them. No setting may
+/// let them into a log.
+fn may_be_logged(target: &str, level: tracing::Level) -> bool {
+    level <= tracing::Level::DEBUG || target.starts_with("ticketctl")
 }
 
 trait WriteGlobal {
@@ -232,5 +250,18 @@ impl WriteGlobal for ColorChoice {
             ColorChoice::Never => anstream::ColorChoice::Never,
         }
         .write_global();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_logged;
+    use tracing::Level;
+
+    #[test]
+    fn no_setting_lets_the_bodies_of_requests_into_a_log() {
+        assert!(!may_be_logged("aws_smithy_runtime::client::orchestrator", Level::TRACE));
+        assert!(may_be_logged("aws_smithy_runtime::client::orchestrator", Level::DEBUG));
+        assert!(may_be_logged("ticketctl::engine", Level::TRACE));
     }
 }

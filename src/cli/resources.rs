@@ -56,7 +56,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
         writeln!(out, "{:id$}  {:kind$}  {:status$}  {}", row.id, ui::text::title(row.kind), row.status, row.aws_id)?;
     }
     if rows.is_empty() && !global.quiet {
-        anstream::eprintln!("Stack {} owns nothing.", project.cx.stack);
+        ui::tell(format_args!("Stack {} owns nothing.", project.cx.stack));
     }
     Ok(0)
 }

@@ -1,11 +1,15 @@
 //! Completion scripts and the manual page, made from the command line's own definition.
 
 use clap::CommandFactory;
+use std::io::Write;
 
 use super::{Cli, Result};
 
 pub fn completions(shell: clap_complete::Shell) -> Result<u8> {
-    clap_complete::generate(shell, &mut Cli::command(), "ticketctl", &mut std::io::stdout());
+    // Not straight to standard output: the generator panics where nobody reads it to its end.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ticketctl", &mut script);
+    std::io::stdout().write_all(&script)?;
     Ok(0)
 }
 

@@ -5,8 +5,15 @@ pub mod progress;
 pub mod text;
 
 use serde_json::Value;
+use std::io::Write;
 
 use crate::resource::{CLOSE, OPEN};
+
+/// Writes a line to standard error. Where nobody reads it any more (`2>&1 | head`), the work goes on unseen: it must not
+/// die of it halfway, as it would with `eprintln!`.
+pub fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
 
 /// The longest value that is shown whole.
 const WIDTH: usize = 72;

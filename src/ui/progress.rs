@@ -54,7 +54,7 @@ impl Observer for Lines {
         let wanted =
             !self.quiet || matches!(event, Event::End { outcome: Outcome::Failed, .. } | Event::Stopping { .. });
         if let Some(line) = line(event).filter(|_| wanted) {
-            anstream::eprintln!("{line}");
+            super::tell(line);
         }
     }
 }
@@ -163,7 +163,8 @@ impl Live {
     fn print(&self, event: &Event) {
         if let Some(line) = line(event) {
             // A terminal that can't be written to has nobody before it.
-            let _ = self.bars.println(line);
+            let plain = anstream::ColorChoice::global() == anstream::ColorChoice::Never;
+            let _ = self.bars.println(if plain { anstream::adapter::strip_str(&line).to_string() } else { line });
         }
     }
 }
