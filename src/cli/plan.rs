@@ -62,7 +62,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     if let Some(path) = &arguments.out {
         SavedPlan::new(&project.cx, blueprint, plan.clone()).await?.write(path)?;
         if !global.quiet {
-            anstream::eprintln!("The plan is in {0}; `ticketctl apply --plan {0}` carries it out.", path.display());
+            ui::tell(format_args!("The plan is in {0}; `ticketctl apply --plan {0}` carries it out.", path.display()));
         }
     }
     Ok(exit_code(&plan, &arguments.output))
@@ -166,10 +166,26 @@ impl SavedPlan {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(format!("can't read the plan {}", path.display())).caused_by(error)
         };
+        let hint = "`ticketctl plan --out FILE` writes plans, of this version of ticketctl";
         let text = std::fs::read(path).map_err(|error| failed(&error))?;
-        serde_json::from_slice(&text).map_err(|error| {
-            failed(&error).hint("`ticketctl plan --out FILE` writes plans, of this version of ticketctl")
-        })
+        let saved: SavedPlan = serde_json::from_slice(&text).map_err(|error| failed(&error).hint(hint))?;
+        saved.check().map_err(|flaw| failed(&flaw).hint(hint))?;
+        Ok(saved)
+    }
+
+    /// Whether it can be carried out: another version, or somebody's hand, may have written it.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it.
+    fn check(&self) -> std::result::Result<(), String> {
+        let (ours, theirs) = (engine::FORMAT_VERSION, self.plan.format_version);
+        if theirs != ours {
+            return Err(format!("it has format version {theirs}, and this ticketctl writes and reads {ours}"));
+        }
+        if self.blueprint.stack != self.plan.stack {
+            return Err(format!("it names two stacks, {} and {}", self.plan.stack, self.blueprint.stack));
+        }
+        engine::check(&self.blueprint)
     }
 
     /// Whether the plan is for where we are connected to.
@@ -215,4 +231,39 @@ fn moved(saved: &Plan, now: &Plan) -> Vec<String> {
         lines.push(format!("{} needs no change any more", step.id));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn flaw(change: impl Fn(&mut Value)) -> Option<String> {
+        let mut file = json!({
+            "account": "123456789012", "region": "ap-northeast-2",
+            "blueprint": {"stack": "shop-test", "outputs": {}, "nodes": {"gate": {
+                "kind": "internet_gateway",
+                "spec": {"vpc": "⟦vpc⟧", "attached": true},
+                "tags": {"ticketctl:stack": "shop-test", "ticketctl:id": "gate"},
+            }}},
+            "plan": {"format_version": 1, "stack": "shop-test", "changes": [],
+                "summary": {"create": 0, "update": 0, "replace": 0, "delete": 0, "unchanged": 0}},
+        });
+        change(&mut file);
+        serde_json::from_value::<SavedPlan>(file).expect("a plan by its shape").check().err()
+    }
+
+    #[test]
+    fn a_plan_of_another_version_or_by_another_hand_is_refused_in_words() {
+        assert_eq!(flaw(|_| {}), None);
+        let refused = |change: fn(&mut Value), word: &str| {
+            let flaw = flaw(change).expect("refused");
+            assert!(flaw.contains(word), "{flaw}");
+        };
+        refused(|file| file["plan"]["format_version"] = json!(7), "version 7");
+        refused(|file| file["blueprint"]["stack"] = json!("other"), "two stacks");
+        refused(|file| file["blueprint"]["nodes"]["gate"]["kind"] = json!("teapot"), "teapot");
+        refused(|file| file["blueprint"]["nodes"]["gate"]["spec"] = json!({"vpc": 5}), "no internet_gateway");
+        refused(|file| file["blueprint"]["nodes"]["gate"]["tags"] = json!({}), "tags");
+    }
 }

@@ -14,5 +14,5 @@ mod run;
 pub use diff::{Attribute, compare};
 pub use event::{Event, Observer, Outcome};
 pub use inventory::{Gap, Inventory, Owned};
-pub use plan::{Action, DESTROYED, Omission, Plan, Step, Summary, plan, plan_destroy};
+pub use plan::{Action, DESTROYED, FORMAT_VERSION, Omission, Plan, Step, Summary, check, plan, plan_destroy};
 pub use run::{Failure, Options, Report, run};

@@ -10,6 +10,7 @@ use super::{
     graph,
 };
 use crate::{
+    aws::tags,
     blueprint::{Blueprint, Node},
     resource::{self, AnyKind, Effect, Status, Target},
 };
@@ -25,6 +26,9 @@ pub enum Action {
     /// Nothing but waiting: an earlier run was cut short while the resource became ready.
     Wait,
 }
+
+/// The shape in which plans are written.
+pub const FORMAT_VERSION: u32 = 1;
 
 /// Why everything goes when a stack is destroyed.
 pub const DESTROYED: &str = "the stack is destroyed";
@@ -96,7 +100,7 @@ impl Plan {
             delete: count(Action::Delete),
             unchanged,
         };
-        Plan { format_version: 1, stack: stack.into(), summary, steps, waits, omitted }
+        Plan { format_version: FORMAT_VERSION, stack: stack.into(), summary, steps, waits, omitted }
     }
 
     /// Resources that hold data and would be lost: replaced or deleted.
@@ -106,6 +110,23 @@ impl Plan {
                 && resource::by_name(&step.kind).is_some_and(|kind| kind.traits().holds_data)
         })
     }
+}
+
+/// Whether a blueprint read from a file can be worked with: another version, or somebody's hand, may have written it.
+///
+/// # Errors
+/// In words, what is wrong with it.
+pub fn check(blueprint: &Blueprint) -> Result<(), String> {
+    for (id, node) in &blueprint.nodes {
+        let kind = resource::by_name(&node.kind)
+            .ok_or_else(|| format!("{id} is of a kind that this ticketctl doesn't know, {}", node.kind))?;
+        kind.canonical(node.spec.clone(), None).map_err(|error| format!("{id} is no {}: {error}", node.kind))?;
+        let (stack, part) = (node.tags.get(tags::STACK), node.tags.get(tags::ID));
+        if (stack, part) != (Some(&blueprint.stack), Some(id)) {
+            return Err(format!("the tags of {id} don't say that it is {id} of {}", blueprint.stack));
+        }
+    }
+    Ok(())
 }
 
 /// Compares the blueprint with what is there.

@@ -111,7 +111,8 @@ pub async fn write_applied(cx: &Context, blueprint: &Blueprint) -> Result<()> {
 pub async fn applied(cx: &Context) -> Result<Option<Blueprint>> {
     let object = Control::new(cx).await?.get(&applied_key(&cx.stack)).await?;
     // What an older version wrote in another shape is as good as nothing.
-    Ok(object.and_then(|object| serde_json::from_slice(&object.body).ok()))
+    let blueprint: Option<Blueprint> = object.and_then(|object| serde_json::from_slice(&object.body).ok());
+    Ok(blueprint.filter(|blueprint| super::check(blueprint).is_ok()))
 }
 
 /// Nothing is applied any more.
