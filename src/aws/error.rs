@@ -68,6 +68,16 @@ impl Error {
         self.class() == Class::NotFound
     }
 
+    /// Whether the call may have been carried out all the same: no answer came, or none that can be read, or the server
+    /// failed on the way.
+    pub fn may_have_been_done(&self) -> bool {
+        self.class() == Class::Retry
+            && match self.status {
+                None => true,
+                Some(status) => self.code.is_empty() && status < 300 || matches!(status, 500 | 502 | 504),
+            }
+    }
+
     /// What this error means for the caller.
     ///
     /// AWS has no common list of codes; these are the families that its services use (EC2's `….NotFound`,
@@ -261,6 +271,15 @@ mod tests {
         assert_eq!(class("ValidationError", profile), Class::Retry);
         assert_eq!(class("InvalidParameterValue", role), Class::Retry);
         assert_eq!(class("ValidationError", "max must not be less than min"), Class::Invalid);
+    }
+
+    #[test]
+    fn a_lost_answer_is_told_from_a_refusal() {
+        assert!(Error { status: None, ..error("", 0) }.may_have_been_done());
+        assert!(error("InternalError", 500).may_have_been_done());
+        assert!(!error("RequestLimitExceeded", 503).may_have_been_done());
+        assert!(!error("ThrottlingException", 400).may_have_been_done());
+        assert!(!error("InvalidParameterValue", 400).may_have_been_done());
     }
 
     #[test]

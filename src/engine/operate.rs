@@ -29,6 +29,9 @@ pub(super) enum Stop {
 /// How long something that AWS's lists don't show yet is waited for after its creation.
 const LISTING_LAG: Duration = Duration::from_secs(60);
 
+/// How long AWS's lists are given to show what a create call without an answer may have made.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
+
 /// How long a refused call may be repeated until the rest of AWS has caught up with what this run has made.
 const CATCHING_UP: Duration = Duration::from_secs(90);
 
@@ -86,8 +89,10 @@ impl Operate<'_> {
             // resource was made, and what belongs to it (a route, an attachment) could not be added yet.
             let may_be_there = !matches!(error.class(), Class::Refused | Class::Invalid);
             if may_be_there && let Some(owned) = self.look_for_own().await? {
-                self.created(owned.found.id.clone(), owned.found.outputs.clone());
-                return self.update(node, spec, &owned).await;
+                return self.take_over(node, spec, &owned).await;
+            }
+            if error.may_have_been_done() {
+                patience.pause = patience.pause.max(SECOND_LOOK);
             }
             match error.class() {
                 Class::Exists => {
@@ -97,7 +102,19 @@ impl Operate<'_> {
                 Class::Retry | Class::Conflict | Class::NotFound => self.pause(&mut patience, &error).await?,
                 Class::Refused | Class::Invalid => return Err(Stop::Failed(error.to_string())),
             }
+            // Nobody knows what became of the call, and AWS's lists lag behind: a second look before a second call.
+            if error.may_have_been_done()
+                && let Some(owned) = self.look_for_own().await?
+            {
+                return self.take_over(node, spec, &owned).await;
+            }
         }
+    }
+
+    /// Goes on with what an earlier create call has left, and mends it.
+    async fn take_over(&self, node: &Node, spec: &Value, owned: &Owned) -> Result<Known, Stop> {
+        self.created(owned.found.id.clone(), owned.found.outputs.clone());
+        self.update(node, spec, owned).await
     }
 
     fn created(&self, id: String, outputs: crate::resource::Outputs) -> Known {
@@ -122,22 +139,30 @@ impl Operate<'_> {
 
     async fn update(&self, node: &Node, spec: &Value, owned: &Owned) -> Result<Known, Stop> {
         let kind = self.operation.kind;
-        let known = Known { id: owned.found.id.clone(), outputs: owned.found.outputs.clone() };
-        let spec = &canonical(kind, spec, Some(owned));
-        let paths: Vec<String> = differences(kind, spec, node, owned).into_iter().map(|a| a.path).collect();
-        if paths.is_empty() {
-            return Ok(known);
-        }
+        let mut owned = owned.clone();
         let mut patience = Patience::new(kind.traits().timeout.max(CATCHING_UP));
         loop {
+            let known = Known { id: owned.found.id.clone(), outputs: owned.found.outputs.clone() };
+            let spec = &canonical(kind, spec, Some(&owned));
+            let paths: Vec<String> = differences(kind, spec, node, &owned).into_iter().map(|a| a.path).collect();
+            if paths.is_empty() {
+                return Ok(known);
+            }
             self.permitted()?;
-            let change = Change { found: owned.found.clone(), desired: self.desired(node, spec), paths: paths.clone() };
-            match kind.update(self.mutating, change).await {
+            let change = Change { found: owned.found.clone(), desired: self.desired(node, spec), paths };
+            let error = match kind.update(self.mutating, change).await {
                 Ok(()) => return Ok(known),
-                Err(error) => match error.class() {
-                    Class::Retry | Class::Conflict | Class::NotFound => self.pause(&mut patience, &error).await?,
-                    _ => return Err(failed(error)),
-                },
+                Err(error) => error,
+            };
+            match error.class() {
+                Class::Retry | Class::Conflict | Class::NotFound => self.pause(&mut patience, &error).await?,
+                _ => return Err(failed(error)),
+            }
+            // A part of the change may have been made: what is left of it is worked out anew.
+            match kind.find(&Scan::new(self.cx), &Select::One(&known.id)).await {
+                Ok(found) => owned.found = found.into_iter().next().unwrap_or(owned.found),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(failed(error)),
             }
         }
     }
@@ -153,7 +178,11 @@ impl Operate<'_> {
             };
             match error.class() {
                 Class::Conflict => {
-                    let blockers = kind.blockers(self.cx, &owned.found.id).await.map_err(failed)?;
+                    // Who may not ask that still learns of the refusal itself.
+                    let blockers = kind.blockers(self.cx, &owned.found.id).await.unwrap_or_else(|error| {
+                        tracing::debug!("who uses {} can't be told: {error}", owned.found.id);
+                        Vec::new()
+                    });
                     // What isn't ours and doesn't go by itself will still be there in ten minutes.
                     if !blockers.is_empty() && blockers.iter().all(|blocker| !blocker.passing) {
                         patience.limit_to(STRANGERS);
@@ -216,13 +245,18 @@ impl Operate<'_> {
         let mut told = String::new();
         loop {
             let found = match kind.find(&Scan::new(self.cx), &Select::One(id)).await {
-                Ok(found) => found.into_iter().next(),
-                Err(error) if error.is_not_found() => None,
+                Ok(found) => Ok(found.into_iter().next()),
+                Err(error) if error.is_not_found() => Ok(None),
+                // A database takes half an hour: a line that is down for a minute in between is no failure.
+                Err(error) if error.class() == Class::Retry => Err(error.to_string()),
                 Err(error) => return Err(failed(error)),
             };
-            let state = match judge(found.as_ref())? {
-                Ok(verdict) => return Ok(verdict),
-                Err(state) => state,
+            let state = match found {
+                Ok(found) => match judge(found.as_ref())? {
+                    Ok(verdict) => return Ok(verdict),
+                    Err(state) => state,
+                },
+                Err(unseen) => format!("can't be looked at: {unseen}"),
             };
             if state != told {
                 self.progress(&state);
