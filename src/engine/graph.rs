@@ -76,7 +76,7 @@ pub(super) fn operations(plan: &Plan, blueprint: &Blueprint, inventory: &Invento
     let links = Links::new(blueprint, inventory);
     for at in 0..operations.len() {
         operations[at].needs = match operations[at].work {
-            Work::Apply => needs_of_apply(&operations[at], blueprint, &index),
+            Work::Apply => needs_of_apply(&operations[at], blueprint, &links, &index, &operations),
             Work::Remove => needs_of_removal(&operations[at], &links, &index, &operations),
         };
     }
@@ -135,7 +135,13 @@ fn settle_replacements(operations: &mut [Operation], blueprint: &Blueprint) -> R
 
 type Index = HashMap<(String, Work), usize>;
 
-fn needs_of_apply(operation: &Operation, blueprint: &Blueprint, index: &Index) -> Vec<(usize, Level)> {
+fn needs_of_apply(
+    operation: &Operation,
+    blueprint: &Blueprint,
+    links: &Links,
+    index: &Index,
+    operations: &[Operation],
+) -> Vec<(usize, Level)> {
     let mut needs: Vec<_> = blueprint.nodes[&operation.id]
         .dependencies()
         .into_iter()
@@ -143,6 +149,15 @@ fn needs_of_apply(operation: &Operation, blueprint: &Blueprint, index: &Index) -
         .collect();
     if operation.action == Action::Replace && !operation.create_first {
         needs.extend(index.get(&(operation.id.clone(), Work::Remove)).map(|at| (*at, Level::Ready)));
+    }
+    // What a replacement that was cut off has left has the name that the next one needs, and would be taken for its own.
+    if matches!(operation.action, Action::Create | Action::Replace) {
+        let leftover = |other: &Operation| {
+            other.id != operation.id
+                && other.owned.as_ref().is_some_and(|owned| owned.found.logical_id == operation.id)
+                && links.users(other).is_empty()
+        };
+        needs.extend((0..operations.len()).filter(|at| leftover(&operations[*at])).map(|at| (at, Level::Ready)));
     }
     needs
 }
@@ -257,4 +272,44 @@ fn measure(operations: &mut [Operation]) -> Result<(), Cycle> {
         operation.path = operation.kind.traits().usual + behind;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aws::Tags,
+        engine,
+        resource::{Found, Outputs, Status, Vpc, vpc::VpcSpec},
+    };
+    use serde_json::json;
+
+    #[test]
+    fn what_a_cut_off_replacement_has_left_goes_before_the_next_one_comes() {
+        let mut blueprint = Blueprint::new("shop-test", Tags::new());
+        let spec = serde_json::from_value::<VpcSpec>(json!({"cidr": "10.1.0.0/16", "dns_support": true,
+            "dns_hostnames": true}));
+        blueprint.add::<Vpc>("vpc", "shop", spec.expect("a VPC"));
+        let vpc = |id: &str| Owned {
+            kind: resource::by_name("vpc").expect("registered"),
+            found: Found {
+                logical_id: "vpc".into(),
+                id: id.into(),
+                spec: json!({"cidr": "10.0.0.0/16", "dns_support": true, "dns_hostnames": true}),
+                outputs: Outputs::new(),
+                tags: None,
+                status: Status::Ready,
+            },
+        };
+        let inventory = Inventory {
+            resources: BTreeMap::from([("vpc".to_owned(), vpc("vpc-1"))]),
+            extra: vec![vpc("vpc-2")],
+            ..Inventory::default()
+        };
+        let plan = engine::plan(&blueprint, &inventory).expect("no circle");
+        let operations = operations(&plan, &blueprint, &inventory).expect("no circle");
+        let at = |id: &str, work| operations.iter().position(|o| o.id == id && o.work == work).expect("planned");
+        let leftover = at("vpc (vpc-2)", Work::Remove);
+        assert!(operations[at("vpc", Work::Apply)].needs.contains(&(leftover, Level::Ready)));
+    }
 }
