@@ -19,12 +19,20 @@ const NEWEST_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kern
 /// # Errors
 /// Calls that failed, and architectures that have no image.
 pub async fn facts(scan: &Scan<'_>, stack: &Stack) -> Result<Facts> {
-    let (account, images) = tokio::try_join!(scan.account(), images(scan, stack))?;
+    let (place, images) = tokio::try_join!(facts_of_place(scan), images(scan, stack))?;
+    Ok(Facts { images, ..place })
+}
+
+/// The facts without images: enough to know which resources there are and who uses whom.
+///
+/// # Errors
+/// Calls that failed.
+pub async fn facts_of_place(cx: &Context) -> Result<Facts> {
     Ok(Facts {
-        account: account.to_owned(),
-        partition: partition(&scan.region).into(),
-        region: scan.region.clone(),
-        images,
+        account: cx.account().await?.to_owned(),
+        partition: partition(&cx.region).into(),
+        region: cx.region.clone(),
+        images: BTreeMap::new(),
         artifacts: BTreeMap::new(),
     })
 }

@@ -29,7 +29,7 @@ use crate::{
     stack::Stack,
 };
 
-pub use facts::facts;
+pub use facts::{facts, facts_of_place};
 pub use user_data::Artifact;
 
 /// What `stack` means in AWS.

@@ -2,7 +2,8 @@
 
 use clap::Args;
 use owo_colors::OwoColorize;
-use std::{io::Write, path::PathBuf};
+use serde_json::Value;
+use std::path::PathBuf;
 
 use super::{
     Failure, Global, Result, output,
@@ -11,7 +12,7 @@ use super::{
     run::{Run, verdict},
 };
 use crate::{
-    engine::{Inventory, Plan, record},
+    engine::{Action, Inventory, Plan, Step, record},
     ui,
 };
 
@@ -56,8 +57,10 @@ async fn under_lock(
     saved: Option<SavedPlan>,
     run: &Run<'_>,
 ) -> Result<u8> {
-    let (mut blueprint, inventory) =
-        if run.lock.after_unclean_end { project.look_twice().await? } else { project.look().await? };
+    let (mut blueprint, mut inventory) = project.look().await?;
+    if run.lock.after_unclean_end {
+        inventory = project.settled(inventory).await?;
+    }
     if let Some(saved) = &saved {
         blueprint = saved.blueprint.clone();
     }
@@ -65,15 +68,18 @@ async fn under_lock(
     if let Some(saved) = &saved {
         saved.check_unmoved(&plan)?;
     }
-    if !arguments.json && !global.quiet {
-        write!(anstream::stdout(), "{}", ui::text::plan(&plan, ui::text::Detail { creations: global.verbose > 0 }))?;
+    let yes = arguments.yes || saved.is_some();
+    run.show(&plan, ui::text::Detail { creations: global.verbose > 0 }, !yes && !plan.is_empty())?;
+    for name in arguments.allow_data_loss.iter().filter(|name| !plan.data_losses().any(|step| step.id == **name)) {
+        let warning = "warning:".yellow().bold().to_string();
+        ui::tell(format_args!("{warning} --allow-data-loss {name}: this plan loses no data of that name"));
     }
     guard_data(&plan, &inventory, &arguments.allow_data_loss)?;
     if plan.is_empty() && plan.waits.is_empty() {
         record::write_applied(&project.cx, &blueprint).await?;
         return Ok(0);
     }
-    if !plan.is_empty() && !run.confirm("Carry out this plan?", arguments.yes || saved.is_some()).await? {
+    if !plan.is_empty() && !run.confirm("Carry out this plan?", yes).await? {
         return Err(Failure::new("not confirmed; nothing was changed"));
     }
     let report = run.carry_out(&plan, &blueprint, &inventory, arguments.parallelism.into()).await?;
@@ -81,7 +87,7 @@ async fn under_lock(
     record::write_applied(&project.cx, &blueprint).await?;
     if !arguments.json && !global.quiet {
         let inventory = Inventory::take(&project.cx).await.map_err(|errors| super::project::unreadable(&errors))?;
-        anstream::println!("\n{} {} operations done.", "✓".green(), report.done.len());
+        super::say(format_args!("\n{} {} operations done.", "✓".green(), report.done.len()))?;
         output::print_text(&output::resolve(&blueprint, &inventory))?;
     }
     Ok(code)
@@ -96,8 +102,7 @@ pub(super) fn guard_data(plan: &Plan, inventory: &Inventory, allowed: &[String])
         return Err(Failure::new(format!("this plan would lose the data of {}", unnamed.join(", ")))
             .hint(format!("if that is what you want: {}", flags.join(" "))));
     }
-    let guarded: Vec<&str> =
-        plan.data_losses().map(|step| step.id.as_str()).filter(|id| is_protected(inventory, id)).collect();
+    let guarded = guarded(plan, inventory);
     if guarded.is_empty() {
         return Ok(());
     }
@@ -105,8 +110,14 @@ pub(super) fn guard_data(plan: &Plan, inventory: &Inventory, allowed: &[String])
         .hint("switch it off in the stack file and apply that first"))
 }
 
-/// Whether AWS itself guards the resource against deletion.
-pub fn is_protected(inventory: &Inventory, id: &str) -> bool {
-    let owned = inventory.resources.get(id);
-    owned.and_then(|owned| owned.found.spec.get("deletion_protection")?.as_bool()).unwrap_or_default()
+/// What the plan would delete although AWS itself guards it against deletion.
+pub fn guarded<'a>(plan: &'a Plan, inventory: &Inventory) -> Vec<&'a str> {
+    let goes = |step: &&Step| matches!(step.action, Action::Replace | Action::Delete);
+    let is_guarded = |step: &&Step| {
+        inventory
+            .all()
+            .filter(|owned| step.kind == owned.kind.name() && step.aws_id.as_ref() == Some(&owned.found.id))
+            .any(|owned| owned.found.spec.get("deletion_protection").and_then(Value::as_bool) == Some(true))
+    };
+    plan.steps.iter().filter(goes).filter(is_guarded).map(|step| step.id.as_str()).collect()
 }

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use owo_colors::OwoColorize;
-use std::io::Write;
+use std::time::Duration;
 
 use super::{
     Failure, Global, Result,
-    apply::is_protected,
+    apply::guarded,
     project::{Project, unreadable},
     run::{Run, verdict},
 };
@@ -50,20 +50,20 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 }
 
 async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, run: &Run<'_>) -> Result<u8> {
-    let (blueprint, inventory) =
-        if run.lock.after_unclean_end { project.look_twice().await? } else { project.look().await? };
+    let (blueprint, mut inventory) = project.look_to_destroy().await?;
+    if run.lock.after_unclean_end {
+        inventory = project.settled(inventory).await?;
+    }
     let plan = plan_destroy(&project.cx.stack, &inventory);
     if plan.is_empty() {
         if !arguments.json {
-            anstream::println!("Nothing to destroy: stack {} owns nothing.", project.cx.stack);
+            super::say(format_args!("Nothing to destroy: stack {} owns nothing.", project.cx.stack))?;
         }
         return Ok(0);
     }
-    if !arguments.json && !global.quiet {
-        write!(anstream::stdout(), "{}", ui::text::plan(&plan, ui::text::Detail::default()))?;
-    }
-    let guarded: Vec<&str> =
-        plan.steps.iter().map(|step| step.id.as_str()).filter(|id| is_protected(&inventory, id)).collect();
+    let yes = arguments.yes || arguments.confirm.is_some();
+    run.show(&plan, ui::text::Detail::default(), !yes)?;
+    let guarded = guarded(&plan, &inventory);
     if !guarded.is_empty() {
         return Err(Failure::new(format!(
             "AWS would refuse to delete {}: deletion protection is on",
@@ -71,9 +71,7 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
         ))
         .hint("set `protect: false` in the stack file, apply that, then destroy"));
     }
-    let (question, yes) =
-        (format!("Destroy all {} of these?", plan.steps.len()), arguments.yes || arguments.confirm.is_some());
-    if !run.confirm(&question, yes).await? {
+    if !run.confirm(&format!("Destroy all {} of these?", plan.steps.len()), yes).await? {
         return Err(Failure::new("not confirmed; nothing was deleted"));
     }
     let report = run.carry_out(&plan, &blueprint, &inventory, arguments.parallelism.into()).await?;
@@ -81,16 +79,24 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
     audit(project).await?;
     record::forget_applied(&project.cx).await?;
     if !arguments.json && !global.quiet {
-        anstream::println!("\n{} {} resources deleted; nothing of the stack is left.", "✓".green(), report.done.len());
+        super::say(format_args!(
+            "\n{} {} resources deleted; nothing of the stack is left.",
+            "✓".green(),
+            report.done.len()
+        ))?;
     }
     Ok(code)
 }
 
-/// A fresh look must find nothing.
+/// A fresh look must find nothing. AWS's lists lag behind its deletions, so that it may take a few.
 async fn audit(project: &Project) -> Result<()> {
-    let left = Inventory::take(&project.cx).await.map_err(|errors| unreadable(&errors))?;
-    if left.is_empty() {
-        return Ok(());
+    let mut left = Inventory::default();
+    for pause in [0, 1, 3, 6, 10] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        left = Inventory::take(&project.cx).await.map_err(|errors| unreadable(&errors))?;
+        if left.is_empty() {
+            return Ok(());
+        }
     }
     let failure = Failure::new("every deletion succeeded, but AWS still lists resources of the stack");
     Err(left

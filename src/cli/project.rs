@@ -10,6 +10,7 @@ use crate::{
     engine::Inventory,
     resource::Scan,
     stack::{self, Stack},
+    ui,
 };
 
 /// A stack file and where it lives.
@@ -28,7 +29,7 @@ impl Project {
         let loaded =
             stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
         if !loaded.warnings.is_empty() && !global.quiet {
-            anstream::eprintln!("{}", loaded.warnings.render(true));
+            ui::tell(loaded.warnings.render(true));
         }
         let stack = loaded.stack;
         let endpoint_url = match global.local {
@@ -68,20 +69,26 @@ impl Project {
     pub fn warn(&self, blueprint: &Blueprint) {
         if !self.quiet {
             for warning in &blueprint.warnings {
-                anstream::eprintln!("{} {warning}", "warning:".yellow().bold());
+                ui::tell(format_args!("{} {warning}", "warning:".yellow().bold()));
             }
         }
     }
 
-    /// Like [`Project::look`], but after a run that died: AWS's lists lag behind what it did, so it looks until two
-    /// inventories in a row agree.
-    pub async fn look_twice(&self) -> Result<(Blueprint, Inventory)> {
-        let (blueprint, mut before) = self.look().await?;
+    /// The same, to take everything away. Who uses whom matters then, but not which images AWS offers today: a question
+    /// without an answer must not be in the way.
+    pub async fn look_to_destroy(&self) -> Result<(Blueprint, Inventory)> {
+        let scan = Scan::new(&self.cx);
+        let (facts, inventory) = tokio::join!(blueprint::facts_of_place(&self.cx), Inventory::of(&scan));
+        Ok((blueprint::compile(&self.stack, &facts?), inventory.map_err(|errors| unreadable(&errors))?))
+    }
+
+    /// For after a run that died: AWS's lists lag behind what it did, so this looks until two inventories in a row agree.
+    pub async fn settled(&self, mut before: Inventory) -> Result<Inventory> {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let now = Inventory::take(&self.cx).await.map_err(|errors| unreadable(&errors))?;
             if now.agrees(&before) {
-                return Ok((blueprint, now));
+                return Ok(now);
             }
             before = now;
         }

@@ -29,6 +29,8 @@ pub struct Run<'a> {
     stop: CancellationToken,
     signals: Signals,
     observer: Arc<dyn Observer>,
+    json: bool,
+    quiet: bool,
 }
 
 impl<'a> Run<'a> {
@@ -40,7 +42,20 @@ impl<'a> Run<'a> {
         let observer: Arc<dyn Observer> = Arc::from(ui::progress::observer(json, global.quiet));
         let signals = Signals::listen(stop.clone(), observer.clone())?;
         let lock = Lock::take(cx, &name, command, stop.clone()).await?;
-        Ok(Run { cx, lock, command, name, began, stop, signals, observer })
+        Ok(Run { cx, lock, command, name, began, stop, signals, observer, json, quiet: global.quiet })
+    }
+
+    /// Shows the plan: to whoever is asked whether to carry it out in any case, to others unless they want it otherwise.
+    pub fn show(&self, plan: &Plan, detail: ui::text::Detail, is_asked: bool) -> Result<()> {
+        let text = || ui::text::plan(plan, detail);
+        if self.json {
+            // Standard output is for events.
+            return if is_asked { Ok(write!(anstream::stderr(), "{}", text())?) } else { Ok(()) };
+        }
+        if is_asked || !self.quiet {
+            write!(anstream::stdout(), "{}", text())?;
+        }
+        Ok(())
     }
 
     /// Asks for a yes on the terminal, unless it was given beforehand.
@@ -54,8 +69,9 @@ impl<'a> Run<'a> {
         if !std::io::stdin().is_terminal() {
             return Err(Failure::new("there is no terminal to ask on").hint("--yes answers beforehand"));
         }
-        anstream::eprint!("{question} Only \"yes\" is taken as a yes: ");
-        std::io::stderr().flush()?;
+        let mut err = anstream::stderr();
+        write!(err, "{question} Only \"yes\" is taken as a yes: ")?;
+        err.flush()?;
         let answer = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).map(|_| line)
@@ -66,7 +82,7 @@ impl<'a> Run<'a> {
                 Ok(answer.trim() == "yes")
             }
             () = self.stop.cancelled() => {
-                anstream::eprintln!();
+                ui::tell("");
                 Ok(false)
             }
         }
