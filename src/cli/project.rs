@@ -74,7 +74,7 @@ impl Project {
         }
     }
 
-    /// The same, to take everything away. Who uses whom matters then, but not which images AWS offers today: a question
+    /// Like [`Project::look`], but to take everything away. Who uses whom matters then, but not which images AWS offers today: a question
     /// without an answer must not be in the way.
     pub async fn look_to_destroy(&self) -> Result<(Blueprint, Inventory)> {
         let scan = Scan::new(&self.cx);

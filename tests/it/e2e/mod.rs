@@ -3,5 +3,6 @@
 mod drift;
 mod life;
 mod limits;
+mod mishaps;
 mod safety;
 mod world;

@@ -110,8 +110,12 @@ impl World {
 
     /// Each call takes so much longer from now on.
     pub async fn slow_down(&self, milliseconds: u64) {
-        let faults = json!({"faults": [{"kind": "delay", "milliseconds": milliseconds}]});
-        let (status, said) = self.cloud.control("POST", "faults", &faults.to_string()).await;
+        self.disturb(json!([{"kind": "delay", "milliseconds": milliseconds}])).await;
+    }
+
+    /// These faults strike from now on, in place of those before.
+    pub async fn disturb(&self, faults: Value) {
+        let (status, said) = self.cloud.control("POST", "faults", &json!({"faults": faults}).to_string()).await;
         assert_eq!(status, 200, "{said}");
     }
 
