@@ -86,7 +86,7 @@ impl Error {
         let code = self.code.as_str();
         let has = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
         // No answer, an answer that can't be read, a server in trouble, or one that throttles without saying so.
-        if code.is_empty() && self.status.is_none_or(|status| status < 300 || status >= 500 || status == 429) {
+        if code.is_empty() && self.status.is_none_or(|status| !(300..500).contains(&status) || status == 429) {
             return Class::Retry;
         }
         if code.is_empty() && self.status == Some(403) {
