@@ -60,7 +60,7 @@ pub struct Global {
     pub set: Vec<String>,
 
     /// Send all calls to this endpoint, for example LocalStack's. The SDK's own AWS_ENDPOINT_URL counts too.
-    #[arg(long, value_name = "URL", global = true, env = "AWS_ENDPOINT_URL")]
+    #[arg(long, value_name = "URL", global = true, env = "AWS_ENDPOINT_URL", value_parser = endpoint)]
     pub endpoint_url: Option<String>,
 
     /// Use the local cloud on this machine; started if it isn't running. Needs no AWS account.
@@ -90,6 +90,13 @@ pub struct Global {
     /// How log lines on standard error look.
     #[arg(long, value_enum, value_name = "FORMAT", global = true, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// An endpoint's URL; an empty one, as in a variable that was cleared, goes to the SDK, which takes it for none.
+fn endpoint(text: &str) -> std::result::Result<String, String> {
+    let parsed = text.parse::<hyper::Uri>().ok();
+    let is_url = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if text.is_empty() || is_url { Ok(text.into()) } else { Err("write a URL, such as http://127.0.0.1:4566".into()) }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -255,8 +262,18 @@ impl WriteGlobal for ColorChoice {
 
 #[cfg(test)]
 mod tests {
-    use super::may_be_logged;
+    use super::{endpoint, may_be_logged};
     use tracing::Level;
+
+    #[test]
+    fn an_endpoint_is_a_url() {
+        for good in ["http://127.0.0.1:4566", "https://aws.example.com/base", ""] {
+            assert_eq!(endpoint(good).as_deref(), Ok(good));
+        }
+        for bad in ["foo:bar", "127.0.0.1:4566", "ftp://x", "http://", "localhost"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn no_setting_lets_the_bodies_of_requests_into_a_log() {

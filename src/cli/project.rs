@@ -34,7 +34,7 @@ impl Project {
         let stack = loaded.stack;
         let endpoint_url = match global.local {
             true => Some(local::up(global, None).await?.endpoint),
-            false => global.endpoint_url.clone(),
+            false => global.endpoint_url.clone().filter(|url| !url.is_empty()),
         };
         let target = Target {
             region: global.region.clone(),

@@ -47,15 +47,14 @@ impl<'a> Run<'a> {
 
     /// Shows the plan: to whoever is asked whether to carry it out in any case, to others unless they want it otherwise.
     pub fn show(&self, plan: &Plan, detail: ui::text::Detail, is_asked: bool) -> Result<()> {
-        let text = || ui::text::plan(plan, detail);
-        if self.json {
+        let text = ui::text::plan(plan, detail);
+        let shown = match self.json {
             // Standard output is for events.
-            return if is_asked { Ok(write!(anstream::stderr(), "{}", text())?) } else { Ok(()) };
-        }
-        if is_asked || !self.quiet {
-            write!(anstream::stdout(), "{}", text())?;
-        }
-        Ok(())
+            true if is_asked => write!(anstream::stderr(), "{text}"),
+            false if is_asked || !self.quiet => write!(anstream::stdout(), "{text}"),
+            _ => Ok(()),
+        };
+        shown.map_err(|error| Failure::new(format!("the plan can't be shown, so nothing was changed: {error}")))
     }
 
     /// Asks for a yes on the terminal, unless it was given beforehand.
