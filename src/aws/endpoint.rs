@@ -107,11 +107,12 @@ fn service(kind: &str) -> &'static str {
 async fn get(endpoint_url: &str, path: &str) -> Option<Bytes> {
     let uri: Uri = format!("{}{path}", endpoint_url.trim_end_matches('/')).parse().ok()?;
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = tokio::time::timeout(Duration::from_secs(3), client.get(uri)).await.ok()?.ok()?;
-    if !answer.status().is_success() {
-        return None;
-    }
-    Some(Limited::new(answer.into_body(), 1 << 20).collect().await.ok()?.to_bytes())
+    // The whole of the answer counts: its body may hang, too.
+    let answered = async {
+        let answer = client.get(uri).await.ok().filter(|answer| answer.status().is_success())?;
+        Some(Limited::new(answer.into_body(), 1 << 20).collect().await.ok()?.to_bytes())
+    };
+    tokio::time::timeout(Duration::from_secs(3), answered).await.ok()?
 }
 
 #[cfg(test)]
