@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := target/debug/ticketctl
-# Tests find the emulator's virtual environment here; the demo makes its own, as a user's first run does.
+# Tests find the emulators' virtual environments here; the demo makes its own, as a user's first run does.
 test bench: export TICKETCTL_MOTO_VENV ?= $(CURDIR)/target/moto
+test: export TICKETCTL_LOCALSTACK_VENV ?= $(CURDIR)/target/localstack
 
 .PHONY: help demo test bench lint build
 
@@ -15,7 +16,7 @@ demo: build ## make the whole stack on the local cloud and say what it made
 
 test: ## all tests; installs what they need
 	@scripts/setup test
-	cargo test --workspace --no-fail-fast
+	@scripts/test
 
 bench: ## plan and apply against the emulator: calls, time, memory
 	@scripts/setup test

@@ -76,11 +76,11 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts, watch
     }
     let body = dashboard(stack, facts, watched, &alarms);
     let name = stack.name();
-    blueprint.add::<Dashboard>("dashboard", &name, DashboardSpec { body });
+    let dashboard = blueprint.add::<Dashboard>("dashboard", &name, DashboardSpec { body }).id().to_string();
     let region = &facts.region;
     let console = format!("https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}");
-    blueprint.output("dashboard_name", name.clone());
-    blueprint.output("dashboard_url", format!("{console}#dashboards/dashboard/{name}"));
+    blueprint.output("dashboard_url", format!("{console}#dashboards/dashboard/{dashboard}"));
+    blueprint.output("dashboard_name", dashboard);
 }
 
 /// One alarm in the words of this module.

@@ -74,6 +74,11 @@ async fn under_lock(
         let warning = "warning:".yellow().bold().to_string();
         ui::tell(format_args!("{warning} --allow-data-loss {name}: this plan loses no data of that name"));
     }
+    if arguments.json && !global.quiet {
+        for line in ui::left_out(&plan.omitted) {
+            ui::tell(format!("{} left out: {line}", "warning:".yellow().bold()));
+        }
+    }
     guard_data(&plan, &inventory, &arguments.allow_data_loss)?;
     if plan.is_empty() && plan.waits.is_empty() {
         record::write_applied(&project.cx, &blueprint).await?;

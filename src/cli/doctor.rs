@@ -11,6 +11,7 @@ use crate::{
     blueprint,
     engine::{self, Inventory, Omission, lock},
     resource::Scan,
+    ui,
 };
 
 #[derive(Debug, Args)]
@@ -102,8 +103,8 @@ fn render(findings: &Findings) -> String {
         let held = findings.resources - findings.omitted.len();
         text.push_str(&format!("{} it can hold {held} of the stack's {} resources\n", "✓".green(), findings.resources));
     }
-    for omission in &findings.omitted {
-        text.push_str(&format!("{} {}: {}\n", "·".yellow(), omission.id, omission.reason));
+    for line in ui::left_out(&findings.omitted) {
+        text.push_str(&format!("{} {line}\n", "·".yellow()));
     }
     text
 }

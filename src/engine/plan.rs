@@ -64,6 +64,9 @@ pub struct Omission {
     pub id: String,
     pub kind: String,
     pub reason: String,
+    /// The omitted resource without which this one can't be; none if the endpoint lacks the kind itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
 }
 
 /// The operations that lead from what is there to what is wanted.
@@ -221,12 +224,12 @@ impl Planner<'_> {
     fn omission(&self, id: &str, node: &Node) -> Option<Omission> {
         let gap = self.inventory.gaps.iter().find(|gap| gap.kind == node.kind);
         let missing = node.dependencies().into_keys().find(|needed| self.omitted.contains_key(needed));
-        let reason = match (gap, missing) {
-            (Some(gap), _) => gap.reason.clone(),
-            (None, Some(needed)) => format!("needs {needed}"),
+        let (reason, needs) = match (gap, missing) {
+            (Some(gap), _) => (gap.reason.clone(), None),
+            (None, Some(needed)) => (format!("needs {needed}"), Some(needed)),
             (None, None) => return None,
         };
-        Some(Omission { id: id.into(), kind: node.kind.clone(), reason })
+        Some(Omission { id: id.into(), kind: node.kind.clone(), reason, needs })
     }
 
     fn decide(&self, id: &str, node: &Node) -> Option<Step> {

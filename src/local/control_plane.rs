@@ -132,7 +132,7 @@ impl ControlPlane {
     ) -> Result<Running, Error> {
         let moto = self.moto();
         let child = moto.start(python, arguments, &[("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")])?;
-        wait_until_healthy(&moto, "moto", child, &format!("{upstream}/moto-api/data.json")).await?;
+        wait_until_healthy(&moto, "moto", child, &format!("{upstream}/moto-api/config")).await?;
         progress("starting the gateway");
         let endpoint = format!("http://127.0.0.1:{port}");
         let gateway = self.gateway();

@@ -27,7 +27,7 @@ impl Kind for Dashboard {
             Select::One(name) => *name,
         };
         let body = match scan.cloudwatch.get_dashboard().dashboard_name(name).send().await.map_err(Error::from) {
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) if error.is_not_found() || is_not_found_on_localstack(&error) => return Ok(Vec::new()),
             answer => answer?.dashboard_body.unwrap_or_default(),
         };
         Ok(vec![Found {
@@ -54,6 +54,11 @@ impl Kind for Dashboard {
         cx.cloudwatch.delete_dashboards().dashboard_names(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// AWS answers `ResourceNotFound`, LocalStack something that it uses for invalid names as well.
+fn is_not_found_on_localstack(error: &Error) -> bool {
+    error.is(&["InvalidParameterValue"]) && error.message.ends_with("does not exist.")
 }
 
 /// Makes the dashboard or sets its body anew. On a dashboard that exists, AWS ignores the tags.

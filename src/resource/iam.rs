@@ -17,6 +17,12 @@ pub fn path(cx: &Context, logical_id: &str) -> String {
     format!("{}{logical_id}/", prefix(cx))
 }
 
+/// Whether a path says that the resource is the stack's. LocalStack lists instance profiles whatever their path, and what
+/// we take for ours we delete.
+pub fn is_ours(cx: &Context, path: &str) -> bool {
+    path.starts_with(&prefix(cx))
+}
+
 /// The logical id that a path tells; empty for a path that isn't one of ours.
 pub fn logical_id(cx: &Context, path: &str) -> String {
     let id = path.strip_prefix(&prefix(cx)).map(|rest| rest.trim_end_matches('/'));
@@ -34,7 +40,12 @@ pub fn document(operation: &str, encoded: &str) -> Result<Value> {
     let wrong = |error: String| Error::unexpected("iam", operation, format!("a policy that can't be read: {error}"));
     // Only percent signs are special: a plus is a plus, other than in forms.
     let text = percent_decoded(encoded).map_err(wrong)?;
-    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+    match serde_json::from_str(&text) {
+        // LocalStack's ListRoles prints the printed document once more.
+        Ok(Value::String(text)) => serde_json::from_str(&text),
+        document => document,
+    }
+    .map_err(|error| wrong(error.to_string()))
 }
 
 fn percent_decoded(text: &str) -> std::result::Result<String, String> {
@@ -57,6 +68,7 @@ mod tests {
         let text = policy.to_string();
         let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
         assert_eq!(document("GetRolePolicy", &encoded).expect("JSON"), policy);
+        assert_eq!(document("ListRoles", &Value::String(text).to_string()).expect("JSON"), policy);
         let with_equals = json!({"Condition": {"StringEquals": {"a": "b=c&d"}}});
         assert_eq!(document("GetRolePolicy", &with_equals.to_string()).expect("JSON"), with_equals);
         assert!(document("GetRolePolicy", "%7Bnot%20json").is_err());

@@ -97,7 +97,8 @@ impl Kind for LaunchTemplate {
             Err(error) if error.is_not_found() => Vec::new(),
             result => result?,
         };
-        try_join_all(templates.iter().map(|template| found(scan, template))).await
+        let ours = templates.iter().filter(|template| ec2::selected(scan, select, &ec2::tags(template.tags())));
+        try_join_all(ours.map(|template| found(scan, template))).await
     }
 
     /// Without a client token: the name is unique, and a token would bring back the template of a stack that was

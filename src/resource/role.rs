@@ -46,7 +46,9 @@ impl Kind for Role {
             Select::Stack if scan.is_sparing() => return used(scan).await,
             Select::Stack => {
                 let pages = scan.iam.list_roles().path_prefix(iam::prefix(scan)).into_paginator();
-                pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?
+                let mut roles = pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?;
+                roles.retain(|role| iam::is_ours(scan, role.path()));
+                roles
             }
             Select::One(name) => role_named(scan, name).await?.into_iter().collect(),
         };

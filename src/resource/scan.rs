@@ -74,7 +74,9 @@ impl<'a> Scan<'a> {
     pub async fn profiles(&self) -> Result<&[InstanceProfile]> {
         let list = || async {
             let pages = self.iam.list_instance_profiles().path_prefix(super::iam::prefix(self)).into_paginator();
-            Result::Ok(pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?)
+            let mut profiles = pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?;
+            profiles.retain(|profile| super::iam::is_ours(self, profile.path()));
+            Result::Ok(profiles)
         };
         self.profiles.get_or_try_init(list).await.map(Vec::as_slice)
     }

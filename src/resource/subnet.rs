@@ -29,9 +29,9 @@ impl Kind for Subnet {
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<SubnetSpec>>> {
         let pages = scan.ec2.describe_subnets().filters(ec2::filter(scan, select, "subnet-id")).into_paginator();
         let subnets = pages.items().send().collect::<std::result::Result<Vec<_>, _>>().await?;
-        let found = subnets.into_iter().map(|subnet| {
+        let found = subnets.into_iter().filter_map(|subnet| {
             let tags = ec2::tags(subnet.tags());
-            Found {
+            ec2::selected(scan, select, &tags).then(|| Found {
                 logical_id: ec2::logical_id(&tags),
                 id: subnet.subnet_id().unwrap_or_default().to_owned(),
                 spec: SubnetSpec {
@@ -46,7 +46,7 @@ impl Kind for Subnet {
                     Some(SubnetState::Available) => Status::Ready,
                     other => Status::Pending(format!("{other:?}")),
                 },
-            }
+            })
         });
         Ok(found.collect())
     }

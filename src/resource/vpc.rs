@@ -36,6 +36,10 @@ impl Kind for Vpc {
         };
         let mut found = Vec::new();
         for vpc in vpcs {
+            let tags = ec2::tags(vpc.tags());
+            if !ec2::selected(scan, select, &tags) {
+                continue;
+            }
             let id = vpc.vpc_id().unwrap_or_default().to_owned();
             let support = attribute(scan, &id, VpcAttributeName::EnableDnsSupport);
             let hostnames = attribute(scan, &id, VpcAttributeName::EnableDnsHostnames);
@@ -47,7 +51,6 @@ impl Kind for Vpc {
             } else {
                 tokio::try_join!(support, hostnames)?
             };
-            let tags = ec2::tags(vpc.tags());
             found.push(Found {
                 logical_id: ec2::logical_id(&tags),
                 spec: VpcSpec { cidr: vpc.cidr_block().unwrap_or_default().to_owned(), dns_support, dns_hostnames },

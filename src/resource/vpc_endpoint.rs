@@ -50,6 +50,17 @@ impl Kind for VpcEndpoint {
         }
     }
 
+    /// LocalStack leaves the version out of the policies that it tells, after AWS's example as it says: an answer without one
+    /// isn't a difference.
+    fn follow(wish: &mut VpcEndpointSpec, found: &VpcEndpointSpec) {
+        if let (Some(wish), Some(found)) = (&mut wish.policy, &found.policy)
+            && found.get("Version").is_none()
+            && let Some(wish) = wish.as_object_mut()
+        {
+            wish.remove("Version");
+        }
+    }
+
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<VpcEndpointSpec>>> {
         let call = scan.ec2.describe_vpc_endpoints();
         let call = match select {

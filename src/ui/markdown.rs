@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{text, value};
+use super::{left_out, text, value};
 use crate::engine::{Action, Plan, Step};
 
 /// The whole plan.
@@ -27,8 +27,8 @@ pub fn plan(plan: &Plan) -> String {
     }
     if !plan.omitted.is_empty() {
         out.push_str("\nLeft out, because the endpoint can't hold it:\n\n");
-        for omission in &plan.omitted {
-            let _ = writeln!(out, "- `{}`: {}", omission.id, omission.reason);
+        for line in left_out(&plan.omitted) {
+            let _ = writeln!(out, "- {line}");
         }
     }
     out

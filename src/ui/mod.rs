@@ -5,9 +5,12 @@ pub mod progress;
 pub mod text;
 
 use serde_json::Value;
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
-use crate::resource::{CLOSE, OPEN};
+use crate::{
+    engine::Omission,
+    resource::{CLOSE, OPEN},
+};
 
 /// Writes a line to standard error. Where nobody reads it any more (`2>&1 | head`), the work goes on unseen: it must not
 /// die of it halfway, as it would with `eprintln!`.
@@ -33,6 +36,15 @@ pub fn value(value: &Value) -> String {
     }
     let start: String = text.chars().take(WIDTH - 1).collect();
     format!("{start}…")
+}
+
+/// What is left out, each reason once with all its logical ids: first what the endpoint lacks, then what needs that.
+pub fn left_out(omitted: &[Omission]) -> Vec<String> {
+    let mut reasons: BTreeMap<(bool, &str), Vec<&str>> = BTreeMap::new();
+    for omission in omitted {
+        reasons.entry((omission.needs.is_some(), &omission.reason)).or_default().push(&omission.id);
+    }
+    reasons.iter().map(|((_, reason), ids)| format!("{reason}: {}", ids.join(", "))).collect()
 }
 
 /// What differs between two texts of several lines, such as scripts: the lines that go (`-`) and those that come (`+`),

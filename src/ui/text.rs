@@ -3,7 +3,7 @@
 use owo_colors::{OwoColorize, Style};
 use std::fmt::Write;
 
-use super::{changed_lines, value};
+use super::{changed_lines, left_out, value};
 use crate::{
     engine::{Action, Attribute, DESTROYED, Plan, Step, Summary},
     resource::Effect,
@@ -25,8 +25,8 @@ pub fn plan(plan: &Plan, detail: Detail) -> String {
     }
     if !plan.omitted.is_empty() {
         let _ = writeln!(out, "\n{}", "Left out, because the endpoint can't hold it:".yellow());
-        for omission in &plan.omitted {
-            let _ = writeln!(out, "  {} {} ({})", omission.id, omission.kind.dimmed(), omission.reason);
+        for line in left_out(&plan.omitted) {
+            let _ = writeln!(out, "  {line}");
         }
     }
     if !out.is_empty() {
@@ -39,9 +39,8 @@ pub fn plan(plan: &Plan, detail: Detail) -> String {
 fn write_step(out: &mut String, step: &Step, id_width: usize, detail: Detail) {
     let (sign, style) = sign(step.action);
     let id = format!("{:id_width$}", step.id);
-    let aws_id = step.aws_id.as_deref().unwrap_or_default();
-    let line = format!("{} {}  {} {}", sign.style(style), id.bold(), title(&step.kind), aws_id.dimmed());
-    let _ = writeln!(out, "{}", line.trim_end());
+    let aws_id = step.aws_id.as_ref().map(|aws_id| format!(" {}", aws_id.dimmed())).unwrap_or_default();
+    let _ = writeln!(out, "{} {}  {}{aws_id}", sign.style(style), id.bold(), title(&step.kind));
     // That a stack is destroyed needs no repeating for each resource.
     if matches!(step.action, Action::Replace | Action::Delete) {
         for reason in step.reasons.iter().filter(|reason| *reason != DESTROYED) {

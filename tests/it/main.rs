@@ -3,4 +3,5 @@
 mod e2e;
 mod gateway;
 mod kinds;
+mod localstack;
 mod support;

@@ -1,5 +1,9 @@
 //! An AWS emulator of the test's own: moto behind the gateway, on free ports, gone when dropped.
 
+mod ran;
+
+pub use ran::Ran;
+
 use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
