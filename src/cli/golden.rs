@@ -90,7 +90,7 @@ fn change() -> (Plan, Inventory) {
     let mut inventory = applied(&blueprint(BEFORE));
     // Somebody made another subnet of it.
     inventory.resources.get_mut("subnet-database-c").expect("a subnet").found.spec["cidr"] = "10.0.99.0/24".into();
-    let reason = || "LocalStack 4.14.0 has no elasticache here".to_owned();
+    let reason = || "LocalStack 4.14.0 has no elasticache".to_owned();
     let kinds = ["cache_subnet_group", "cache_parameter_group", "replication_group"];
     inventory.gaps = kinds.map(|kind| Gap { kind, reason: reason() }).into();
     (planned(&blueprint(AFTER), &inventory), inventory)
