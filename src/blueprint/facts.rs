@@ -27,11 +27,11 @@ pub async fn facts(scan: &Scan<'_>, stack: &Stack) -> Result<Facts> {
 ///
 /// # Errors
 /// Calls that failed.
-pub async fn facts_of_place(cx: &Context) -> Result<Facts> {
+pub async fn facts_of_place(scan: &Scan<'_>) -> Result<Facts> {
     Ok(Facts {
-        account: cx.account().await?.to_owned(),
-        partition: partition(&cx.region).into(),
-        region: cx.region.clone(),
+        account: scan.account().await?.to_owned(),
+        partition: partition(&scan.region).into(),
+        region: scan.region.clone(),
         images: BTreeMap::new(),
         artifacts: BTreeMap::new(),
     })

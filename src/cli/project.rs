@@ -78,7 +78,7 @@ impl Project {
     /// without an answer must not be in the way.
     pub async fn look_to_destroy(&self) -> Result<(Blueprint, Inventory)> {
         let scan = Scan::new(&self.cx);
-        let (facts, inventory) = tokio::join!(blueprint::facts_of_place(&self.cx), Inventory::of(&scan));
+        let (facts, inventory) = tokio::join!(blueprint::facts_of_place(&scan), Inventory::of(&scan));
         Ok((blueprint::compile(&self.stack, &facts?), inventory.map_err(|errors| unreadable(&errors))?))
     }
 
