@@ -239,12 +239,13 @@ mod tests {
                 moved = moved.replace(place, &format!("{inside}{place}"));
             }
             let stand_ins = "aws() { :; }; docker() { :; }; systemctl() { :; }; dnf() { :; }; sleep() { :; }\n\
-                             logger() { cat > /dev/null; }; sha256sum() { :; }; export -f logger\n";
+                             logger() { cat > /dev/null; }; sha256sum() { cat > /dev/null; }; export -f logger\n";
             let script = format!("{stand_ins}{}", moved.replace("mv -f", "true").replace("chmod 0755", "true"));
             let canary = root.path().join("broken-out");
             let script = script.replace("/tmp/broken-out", &canary.display().to_string());
             let (right, text) = told("bash", &["-s"], &script).expect("bash");
-            assert!(right, "{text}");
+            let log = || std::fs::read_to_string(root.path().join("var/log/user-data.log")).unwrap_or_default();
+            assert!(right, "{text}{}", log());
             assert!(!canary.exists(), "a value ran as a command");
             let written = std::fs::read_to_string(root.path().join("etc/ticketctl/web.env")).expect("the environment");
             let hostile = HOSTILE.map(|value| value.replace("/tmp/broken-out", &canary.display().to_string()));
