@@ -1,7 +1,6 @@
 # The two commands: `make demo` and `make test`. Everything else is for those who work on ticketctl.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-BIN := target/debug/ticketctl
 # Tests find the emulators' virtual environments here; the demo makes its own, as a user's first run does.
 test bench: export TICKETCTL_MOTO_VENV ?= $(CURDIR)/target/moto
 test: export TICKETCTL_LOCALSTACK_VENV ?= $(CURDIR)/target/localstack
