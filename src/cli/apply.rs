@@ -9,7 +9,7 @@ use super::{
     Failure, Global, Result, output,
     plan::{self, SavedPlan},
     project::Project,
-    run::{Run, verdict},
+    run::{Flags, Run, verdict},
 };
 use crate::{
     engine::{Action, Inventory, Plan, Step, record},
@@ -22,21 +22,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
 
-    /// Don't ask.
-    #[arg(short, long)]
-    yes: bool,
-
     /// Let this resource, by its logical id, be replaced or deleted although it holds data. May be given several times.
     #[arg(long, value_name = "ID")]
     allow_data_loss: Vec<String>,
 
-    /// How many operations may have calls in flight at once.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
-    parallelism: u16,
-
-    /// One event per line, as JSON, on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -45,7 +36,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     if let Some(saved) = &saved {
         saved.check_place(&project.cx).await?;
     }
-    let run = Run::begin(&project.cx, global, "apply", arguments.json).await?;
+    let run = Run::begin(&project.cx, global, "apply", arguments.flags.json).await?;
     let result = under_lock(global, &arguments, &project, saved, &run).await;
     run.end(result).await
 }
@@ -68,13 +59,13 @@ async fn under_lock(
     if let Some(saved) = &saved {
         saved.check_unmoved(&plan)?;
     }
-    let yes = arguments.yes || saved.is_some();
+    let yes = arguments.flags.yes || saved.is_some();
     run.show(&plan, ui::text::Detail { creations: global.verbose > 0 }, !yes && !plan.is_empty())?;
     for name in arguments.allow_data_loss.iter().filter(|name| !plan.data_losses().any(|step| step.id == **name)) {
         let warning = "warning:".yellow().bold().to_string();
         ui::tell(format_args!("{warning} --allow-data-loss {name}: this plan loses no data of that name"));
     }
-    if arguments.json && !global.quiet {
+    if arguments.flags.json && !global.quiet {
         for line in ui::left_out(&plan.omitted) {
             ui::tell(format!("{} left out: {line}", "warning:".yellow().bold()));
         }
@@ -87,10 +78,10 @@ async fn under_lock(
     if !plan.is_empty() && !run.confirm("Carry out this plan?", yes).await? {
         return Err(Failure::new("not confirmed; nothing was changed"));
     }
-    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.parallelism.into()).await?;
+    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.flags.parallelism.into()).await?;
     let code = verdict(&report, "apply")?;
     record::write_applied(&project.cx, &blueprint).await?;
-    if !arguments.json && !global.quiet {
+    if !arguments.flags.json && !global.quiet {
         let inventory = Inventory::take(&project.cx).await.map_err(|errors| super::project::unreadable(&errors))?;
         super::say(format_args!("\n{} {} operations done.", "✓".green(), report.done.len()))?;
         output::print_text(&output::resolve(&blueprint, &inventory))?;

@@ -8,7 +8,7 @@ use super::{
     Failure, Global, Result,
     apply::guarded,
     project::{Project, unreadable},
-    run::{Run, verdict},
+    run::{Flags, Run, verdict},
 };
 use crate::{
     engine::{Inventory, plan_destroy, record},
@@ -17,21 +17,12 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Don't ask.
-    #[arg(short, long)]
-    yes: bool,
-
     /// The stack's name: needed besides --yes when the stack is protected.
     #[arg(long, value_name = "STACK NAME")]
     confirm: Option<String>,
 
-    /// How many operations may have calls in flight at once.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
-    parallelism: u16,
-
-    /// One event per line, as JSON, on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -40,11 +31,11 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     if arguments.confirm.as_ref().is_some_and(|confirmed| confirmed != name) {
         return Err(Failure::new(format!("--confirm names another stack than this one, {name}; nothing was deleted")));
     }
-    if project.stack.protect && arguments.yes && arguments.confirm.is_none() {
+    if project.stack.protect && arguments.flags.yes && arguments.confirm.is_none() {
         return Err(Failure::new(format!("stack {name} is protected; --yes alone doesn't destroy it"))
             .hint(format!("add --confirm {name}")));
     }
-    let run = Run::begin(&project.cx, global, "destroy", arguments.json).await?;
+    let run = Run::begin(&project.cx, global, "destroy", arguments.flags.json).await?;
     let result = under_lock(global, &arguments, &project, &run).await;
     run.end(result).await
 }
@@ -56,12 +47,12 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
     }
     let plan = plan_destroy(&project.cx.stack, &inventory);
     if plan.is_empty() {
-        if !arguments.json {
+        if !arguments.flags.json {
             super::say(format_args!("Nothing to destroy: stack {} owns nothing.", project.cx.stack))?;
         }
         return Ok(0);
     }
-    let yes = arguments.yes || arguments.confirm.is_some();
+    let yes = arguments.flags.yes || arguments.confirm.is_some();
     run.show(&plan, ui::text::Detail::default(), !yes)?;
     let guarded = guarded(&plan, &inventory);
     if !guarded.is_empty() {
@@ -74,11 +65,11 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
     if !run.confirm(&format!("Destroy all {} of these?", plan.steps.len()), yes).await? {
         return Err(Failure::new("not confirmed; nothing was deleted"));
     }
-    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.parallelism.into()).await?;
+    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.flags.parallelism.into()).await?;
     let code = verdict(&report, "destroy")?;
     audit(project).await?;
     record::forget_applied(&project.cx).await?;
-    if !arguments.json && !global.quiet {
+    if !arguments.flags.json && !global.quiet {
         super::say(format_args!(
             "\n{} {} resources deleted; nothing of the stack is left.",
             "✓".green(),

@@ -1,5 +1,6 @@
 //! What apply and destroy share: the lock, the question, the run, the record.
 
+use clap::Args;
 use jiff::Timestamp;
 use std::{
     io::{IsTerminal, Write},
@@ -18,6 +19,22 @@ use crate::{
     },
     ui,
 };
+
+/// What every command that changes the stack takes.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Don't ask.
+    #[arg(short, long)]
+    pub yes: bool,
+
+    /// How many operations may have calls in flight at once.
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallelism: u16,
+
+    /// One event per line, as JSON, on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// A run under the stack's lock.
 pub struct Run<'a> {
