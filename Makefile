@@ -19,7 +19,7 @@ test: ## all tests; installs what they need
 
 bench: ## plan and apply against the emulator: calls, time, memory
 	@scripts/setup test
-	cargo build --quiet
+	cargo build --workspace --quiet
 	@scripts/bench
 
 lint: ## format, lints, dependencies
@@ -29,4 +29,4 @@ lint: ## format, lints, dependencies
 
 build:
 	@scripts/setup demo
-	cargo build
+	cargo build --workspace
