@@ -1,13 +1,43 @@
 // Logging in and signing up.
-import { login, signUp } from "./api.js";
+import { call, finishLogin, login, Problem, signUp } from "./api.js";
+import { tell } from "./dialogs.js";
 import { errorText, t } from "./i18n.js";
-import { field, h } from "./ui.js";
+import { field, fill, h } from "./ui.js";
+
+/** Links to the providers at which one can log in besides here; empty while they aren't known. */
+function providerLinks() {
+  const links = h("div", { class: "providers" });
+  const back = `${location.pathname}${location.hash}`;
+  call("GET", "/api/auth/providers").then((providers) => fill(links, providers.map(({ name, startPath }) =>
+    h("a", { class: "button quiet wide", "data-provider": name, href: `${startPath}?${new URLSearchParams({ back })}` }, t("loginWith", { name })))),
+  (error) => {
+    // The password still works.
+    if (!(error instanceof Problem)) throw error;
+  });
+  return links;
+}
+
+/** Takes up a login at a provider, when the browser comes back from there. */
+export async function comeBack() {
+  const address = new URL(location.href);
+  const outcome = address.searchParams.get("login");
+  if (outcome === null) return;
+  address.searchParams.delete("login");
+  history.replaceState(null, "", address);
+  try {
+    if (outcome !== "done") throw new Problem(0, outcome, "");
+    await finishLogin();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    tell(error);
+  }
+}
 
 /** Asks who it is. True once somebody is logged in. */
 export function askLogin() {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-labelledby": "login-title", id: "login-dialog", class: "narrow" });
-    const fill = (isNew) => {
+    const show = (isNew) => {
       const error = h("p", { class: "problem", role: "alert", hidden: true });
       const submit = h("button", { class: "button", type: "submit", id: "login-submit" }, t(isNew ? "signup" : "login"));
       const form = h("form", { method: "dialog", onsubmit: send },
@@ -36,9 +66,9 @@ export function askLogin() {
         }
       }
       dialog.replaceChildren(
-        h("h2", { id: "login-title" }, t(isNew ? "signup" : "login")), form,
+        h("h2", { id: "login-title" }, t(isNew ? "signup" : "login")), form, providerLinks(),
         h("p", { class: "aside" }, t(isNew ? "haveAccount" : "noAccount"), " ",
-          h("button", { class: "link", type: "button", id: "login-switch", onclick: () => fill(!isNew) }, t(isNew ? "login" : "signup"))));
+          h("button", { class: "link", type: "button", id: "login-switch", onclick: () => show(!isNew) }, t(isNew ? "login" : "signup"))));
       dialog.querySelector("input").focus();
     };
     dialog.addEventListener("close", () => {
@@ -46,7 +76,7 @@ export function askLogin() {
       resolve(dialog.returnValue === "done");
     });
     document.body.append(dialog);
-    fill(false);
+    show(false);
     dialog.showModal();
   });
 }

@@ -97,6 +97,11 @@ export async function login(email, password) {
   keep(await call("POST", "/api/auth/login", { body: { email, password } }));
 }
 
+/** Fetches the session of a login at a provider. */
+export async function finishLogin() {
+  keep(await call("POST", "/api/auth/oidc/session"));
+}
+
 export async function signUp(name, email, password) {
   await call("POST", "/api/auth/signup", { body: { name, email, password } });
   await login(email, password);

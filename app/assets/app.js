@@ -1,5 +1,5 @@
 // The frame of the page: header, languages, and which view the address asks for.
-import { askLogin } from "./account.js";
+import { askLogin, comeBack } from "./account.js";
 import * as api from "./api.js";
 import { bookingView } from "./booking.js";
 import { listView } from "./events.js";
@@ -78,6 +78,7 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 await api.resume();
+await comeBack();
 // Only now: resuming is part of the first rendering.
 document.addEventListener("session", show);
 show();

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// How to reach the database.
 #[derive(Args, Clone, Debug, Default)]
@@ -111,6 +112,36 @@ pub struct ServeArgs {
     pub limits: LimitArgs,
     #[command(flatten)]
     pub messaging: MessagingArgs,
+    #[command(flatten)]
+    pub oidc: OidcArgs,
+}
+
+/// An OpenID provider that people can log in at.
+#[derive(Args, Clone, Debug)]
+pub struct OidcArgs {
+    /// Issuer, such as https://accounts.google.com; register <public-url>/api/auth/oidc/callback there
+    #[arg(id = "oidc-issuer", long = "oidc-issuer", env = "TICKETING_OIDC_ISSUER")]
+    pub issuer: Option<String>,
+    /// What this service is called at the provider
+    #[arg(id = "oidc-client-id", long = "oidc-client-id", env = "TICKETING_OIDC_CLIENT_ID")]
+    pub client_id: Option<String>,
+    /// The secret that the provider knows it by
+    #[arg(
+        id = "oidc-client-secret",
+        long = "oidc-client-secret",
+        env = "TICKETING_OIDC_CLIENT_SECRET",
+        hide_env_values = true
+    )]
+    pub client_secret: Option<String>,
+    /// What people know the provider as
+    #[arg(id = "oidc-name", long = "oidc-name", env = "TICKETING_OIDC_NAME", default_value = "Google")]
+    pub name: String,
+    /// Authorities (PEM) that the provider's certificate must come from, instead of the system's
+    #[arg(id = "oidc-ca-file", long = "oidc-ca-file", env = "TICKETING_OIDC_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Where browsers see this service, such as https://tickets.example.com
+    #[arg(long, env = "TICKETING_PUBLIC_URL")]
+    pub public_url: Option<String>,
 }
 
 /// Where messages go. Without a topic this process consumes them itself.

@@ -1,8 +1,9 @@
 //! On an instance: addresses from SSM's parameter store and passwords from Secrets Manager.
 //!
 //! Below the prefix are `database/endpoint`, `database/name`, `database/secret-arn` (JSON with `username` and
-//! `password`), `redis/endpoint` (TLS), `redis/secret-arn` (text), `jwt/secret-arn` (text), and perhaps `queue/url` and
-//! `events-topic/arn`. The instance may be there before them: then it waits.
+//! `password`), `redis/endpoint` (TLS), `redis/secret-arn` (text), `jwt/secret-arn` (text), and perhaps `queue/url`,
+//! `events-topic/arn`, and for a login at an OpenID provider `oidc/issuer`, `oidc/client-id`, `oidc/secret-arn` (text)
+//! and `public-url`. The instance may be there before them: then it waits.
 
 use crate::config::{DiscoveryArgs, ServeArgs};
 use crate::db;
@@ -124,6 +125,17 @@ impl Discovery {
         }
         if args.secret.jwt_secret.is_none() {
             args.secret.jwt_secret = Some(self.secret(need(&parameters, "jwt/secret-arn")?).await?);
+        }
+        let oidc = &mut args.oidc;
+        for (value, name) in [
+            (&mut oidc.issuer, "oidc/issuer"),
+            (&mut oidc.client_id, "oidc/client-id"),
+            (&mut oidc.public_url, "public-url"),
+        ] {
+            *value = value.take().or(parameters.get(name).cloned());
+        }
+        if let (None, Some(arn)) = (&oidc.client_secret, parameters.get("oidc/secret-arn")) {
+            oidc.client_secret = Some(self.secret(arn).await?);
         }
         let messaging = &mut args.messaging;
         messaging.sns_topic_arn = messaging.sns_topic_arn.take().or(parameters.get("events-topic/arn").cloned());

@@ -13,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod health;
 pub mod http;
+pub mod https;
 pub mod kv;
 pub mod local;
 pub mod notifications;

@@ -1,5 +1,6 @@
 //! What all handlers share.
 
+use crate::accounts::oidc::Oidc;
 use crate::accounts::tokens::Tokens;
 use crate::config::{LimitArgs, Role, ServeArgs};
 use crate::db;
@@ -35,6 +36,8 @@ pub struct Inner {
     pub kv: Kv,
     /// Signs and checks tokens
     pub tokens: Tokens,
+    /// Where people can log in besides here
+    pub oidc: Option<Oidc>,
     /// The waiting queues
     pub queue: Queue,
     /// How long the queues are, for a second
@@ -89,6 +92,7 @@ impl AppState {
             signer: TicketSigner::new(tokens.ticket_seed()),
             sales: Sales::new(db.clone(), kv.clone(), events.clone(), &args.limits),
             tokens,
+            oidc: Oidc::new(&args.oidc)?,
             attempts: Attempts::new(kv.clone(), "code4"),
             logins: Attempts::new(kv.clone(), "login"),
             live: Live::default(),

@@ -49,7 +49,7 @@ struct Refresh {
 /// Tokens of a session
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SessionView {
+pub struct SessionView {
     /// For the `Authorization: Bearer` header
     access_token: String,
     /// Good once, for the next pair of tokens. Absent while sessions cannot be stored: log in again later.
@@ -84,6 +84,11 @@ async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result
         }
         other => other?,
     };
+    Ok(axum::Json(open_session(&state, user).await?))
+}
+
+/// A new session of somebody who has proven who it is.
+pub async fn open_session(state: &AppState, user: UserView) -> Result<SessionView> {
     let refresh_token = match sessions::begin(&state.kv, &user.user_id).await {
         Ok(token) => Some(token),
         // Selling goes on without Redis, so logging in must too.
@@ -92,12 +97,7 @@ async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result
             None
         }
     };
-    Ok(axum::Json(SessionView {
-        access_token: state.tokens.access(&user)?,
-        refresh_token,
-        expires_in: ACCESS_SECONDS,
-        user,
-    }))
+    Ok(SessionView { access_token: state.tokens.access(&user)?, refresh_token, expires_in: ACCESS_SECONDS, user })
 }
 
 /// Exchange a refresh token for new tokens
@@ -105,10 +105,10 @@ async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result
     (status = 200, description = "new tokens", body = SessionView),
     (status = 401, description = "`bad_refresh_token`, or `refresh_token_reused`: the session has ended", body = Problem)))]
 async fn refresh(State(state): State<AppState>, Json(body): Json<Refresh>) -> Result<axum::Json<SessionView>> {
-    let (user_id, next) = sessions::rotate(&state.kv, &body.refresh_token).await?;
-    let user = super::by_id(&state.db, &user_id)
+    let (user_id, began, next) = sessions::rotate(&state.kv, &body.refresh_token).await?;
+    let user = super::by_session(&state.db, &user_id, began)
         .await?
-        .ok_or_else(|| ApiError::unauthorized("bad_refresh_token", "the account is gone"))?;
+        .ok_or_else(|| ApiError::unauthorized("bad_refresh_token", "the session has ended; log in again"))?;
     Ok(axum::Json(SessionView {
         access_token: state.tokens.access(&user)?,
         refresh_token: Some(next),

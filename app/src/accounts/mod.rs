@@ -1,6 +1,8 @@
 //! Accounts: who somebody is and what they may do.
 
 mod handlers;
+pub mod identities;
+pub mod oidc;
 mod password;
 pub mod sessions;
 pub mod tokens;
@@ -12,6 +14,7 @@ use crate::error::{ApiError, Result};
 use crate::random;
 use serde::{Deserialize, Serialize};
 use sqlx::MySqlPool;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// What an account may do.
@@ -97,6 +100,18 @@ pub async fn by_id(pool: &MySqlPool, id: &str) -> Result<Option<UserView>> {
     row.map(|row| row.view()).transpose()
 }
 
+/// The account with this identifier, unless its sessions of that time (Unix milliseconds) have ended.
+async fn by_session(pool: &MySqlPool, id: &str, began: i64) -> Result<Option<UserView>> {
+    let began = OffsetDateTime::from_unix_timestamp_nanos(i128::from(began) * 1_000_000).map_err(ApiError::internal)?;
+    let row: Option<UserRow> =
+        sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE id = ? AND sessions_since <= ?")
+            .bind(id)
+            .bind(db::datetime(began))
+            .fetch_optional(pool)
+            .await?;
+    row.map(|row| row.view()).transpose()
+}
+
 /// Creates an account with an empty wallet. 409 when the address is taken.
 pub async fn create(pool: &MySqlPool, email: &str, password: &str, name: &str, role: Role) -> Result<UserView> {
     let (email, name) = (valid_email(email)?, valid_name(name)?);
@@ -122,14 +137,17 @@ pub async fn create(pool: &MySqlPool, email: &str, password: &str, name: &str, r
     Ok(UserView { user_id, email, name, role })
 }
 
-/// Creates an account, or gives the existing one this password and role.
+/// Creates an account, or gives the existing one this password and role. An administrator does so, and vouches for the
+/// address.
 pub async fn upsert(pool: &MySqlPool, email: &str, password: &str, name: &str, role: Role) -> Result<UserView> {
-    match create(pool, email, password, name, role).await {
-        Err(error) if error.code == "email_taken" => {}
-        other => return other,
-    }
     let email = valid_email(email)?;
-    sqlx::query("UPDATE users SET password_hash = ?, role = ? WHERE email = ?")
+    match create(pool, &email, password, name, role).await {
+        Err(error) if error.code == "email_taken" => {}
+        created => {
+            created?;
+        }
+    }
+    sqlx::query("UPDATE users SET password_hash = ?, role = ?, email_verified = TRUE WHERE email = ?")
         .bind(password::hash(password).await?)
         .bind(role.as_str())
         .bind(&email)
@@ -141,7 +159,9 @@ pub async fn upsert(pool: &MySqlPool, email: &str, password: &str, name: &str, r
 /// The account that this address and password belong to. Takes the same time whether or not the address exists.
 async fn authenticate(pool: &MySqlPool, email: &str, password: &str) -> Result<UserView> {
     let row = by_email(pool, email).await?;
-    let matches = password::verify(password, row.as_ref().map(|row| row.password_hash.as_str())).await?;
+    // Who logs in at a provider only has no password.
+    let hash = row.as_ref().map(|row| row.password_hash.as_str()).filter(|hash| !hash.is_empty());
+    let matches = password::verify(password, hash).await?;
     match row {
         Some(row) if matches => row.view(),
         _ => Err(ApiError::unauthorized("bad_credentials", "wrong e-mail address or password")),

@@ -7,6 +7,7 @@ use crate::random;
 use redis::Script;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
+use time::OffsetDateTime;
 
 /// How long a refresh token is good for, in seconds.
 const REFRESH_SECONDS: u64 = 7 * 24 * 3600;
@@ -16,14 +17,14 @@ static ROTATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local current = redis.call('HGET', KEYS[1], 'hash')
-        if not current then return {'unknown', ''} end
+        if not current then return {'unknown', '', '0'} end
         if current ~= ARGV[1] then
             redis.call('DEL', KEYS[1])
-            return {'reused', ''}
+            return {'reused', '', '0'}
         end
         redis.call('HSET', KEYS[1], 'hash', ARGV[2])
         redis.call('EXPIRE', KEYS[1], ARGV[3])
-        return {'ok', redis.call('HGET', KEYS[1], 'user')}
+        return {'ok', redis.call('HGET', KEYS[1], 'user'), redis.call('HGET', KEYS[1], 'began') or '0'}
         ",
     )
 });
@@ -46,10 +47,11 @@ fn split(token: &str) -> Result<(&str, &str)> {
 /// Begins a family of refresh tokens and returns the first.
 pub async fn begin(kv: &Kv, user_id: &str) -> Result<String> {
     let (family, secret) = (random::code(16), random::code(32));
+    let began = (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).to_string();
     let mut pipeline = redis::pipe();
     pipeline
         .atomic()
-        .hset_multiple(key(&family), &[("user", user_id), ("hash", &hash(&secret))])
+        .hset_multiple(key(&family), &[("user", user_id), ("hash", &hash(&secret)), ("began", &began)])
         .ignore()
         .expire(key(&family), REFRESH_SECONDS as i64)
         .ignore();
@@ -57,14 +59,14 @@ pub async fn begin(kv: &Kv, user_id: &str) -> Result<String> {
     Ok(format!("{family}.{secret}"))
 }
 
-/// Exchanges a refresh token for the next one; also tells whose it is.
-pub async fn rotate(kv: &Kv, token: &str) -> Result<(String, String)> {
+/// Exchanges a refresh token for the next one; also tells whose it is, and when the session began (Unix milliseconds).
+pub async fn rotate(kv: &Kv, token: &str) -> Result<(String, i64, String)> {
     let (family, secret) = split(token)?;
     let next = random::code(32);
-    let (outcome, user_id): (String, String) =
+    let (outcome, user_id, began): (String, String, i64) =
         kv.script(ROTATE.key(key(family)).arg(hash(secret)).arg(hash(&next)).arg(REFRESH_SECONDS)).await?;
     match outcome.as_str() {
-        "ok" => Ok((user_id, format!("{family}.{next}"))),
+        "ok" => Ok((user_id, began, format!("{family}.{next}"))),
         "reused" => {
             tracing::warn!(family, "a refresh token was used twice: its session has ended");
             Err(ApiError::unauthorized("refresh_token_reused", "this token was used before; log in again"))

@@ -32,6 +32,10 @@ pub enum Purpose {
     Pass,
     /// Names held seats
     Hold,
+    /// Remembers a login that has begun at a provider
+    Login,
+    /// Good for the session of who logged in at a provider
+    Ticket,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -48,6 +48,7 @@ fn api(role: Role) -> OpenApiRouter<AppState> {
     if role.includes(Role::Api) {
         router = router
             .merge(accounts::routes())
+            .merge(accounts::oidc::routes())
             .merge(events::routes())
             .merge(sales::routes())
             .merge(wallet::routes())

@@ -7,6 +7,7 @@ mod contract;
 mod door;
 mod faults;
 mod money;
+mod oidc;
 mod operations;
 mod queue;
 mod races;

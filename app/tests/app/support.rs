@@ -150,6 +150,19 @@ impl App {
         Self::serve(self.args.clone()).await
     }
 
+    /// Ends this instance and starts another in its place, at the same address.
+    pub async fn again_with(self, options: &[&str]) -> Self {
+        let args = serve_args(
+            self.args.database.url.as_deref().expect("an address"),
+            self.args.redis.url.as_deref().expect("an address"),
+            options,
+        );
+        self.state.shutdown.cancel();
+        let address = self.address.clone();
+        drop(self);
+        Self::serve_at(args, &address).await
+    }
+
     /// Another instance with other options.
     pub async fn another_with(&self, options: &[&str]) -> Self {
         Self::serve(serve_args(
@@ -161,9 +174,22 @@ impl App {
     }
 
     async fn serve(args: ServeArgs) -> Self {
+        Self::serve_at(args, "127.0.0.1:0").await
+    }
+
+    async fn serve_at(args: ServeArgs, address: &str) -> Self {
         let state = AppState::new(&args).expect("state");
         state.spawn_background();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                // The instance before us has not gone yet.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("cannot listen on {address}: {error}"),
+            }
+        };
         let address = listener.local_addr().expect("address").to_string();
         let router = ticketing::http::router(state.clone());
         let serving = state.clone();
