@@ -126,7 +126,7 @@ pub enum Command {
     Lock(lock::LockCommand),
     /// List the last runs.
     History(history::Arguments),
-    /// The control plane on this machine.
+    /// The local cloud on this machine.
     #[command(subcommand)]
     Local(local::LocalCommand),
     /// Check the stack file.

@@ -33,7 +33,7 @@ impl Project {
         }
         let stack = loaded.stack;
         let endpoint_url = match global.local {
-            true => Some(local::up(global, None).await?.endpoint),
+            true => Some(local::up(global, None, false).await?.endpoint),
             false => global.endpoint_url.clone().filter(|url| !url.is_empty()),
         };
         let target = Target {

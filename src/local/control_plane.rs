@@ -1,4 +1,5 @@
-//! The managed control plane: moto's server and the gateway in front of it, as background processes of the user.
+//! The managed local cloud: moto's server, the gateway in front of it and the supervisor of the data plane, as background
+//! processes of the user.
 //!
 //! What the emulator knows lives in its memory: it is gone when the control plane is taken down or dies.
 
@@ -11,6 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
 
+use super::plane::{Board, Processes, Programs, board};
 use super::service::Service;
 use super::{Error, environment};
 
@@ -35,6 +37,18 @@ pub struct Running {
     pub upstream: String,
     /// When it was started (RFC 3339).
     pub started: String,
+    /// Whether the data plane belongs to it.
+    #[serde(default)]
+    pub plane: bool,
+}
+
+/// What is to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// The gateway's port; any free one when none is given and 4566 isn't free.
+    pub port: Option<u16>,
+    /// The control plane alone, without the processes that are what it says.
+    pub control_plane_only: bool,
 }
 
 /// What `status` finds.
@@ -45,6 +59,19 @@ pub enum Status {
     Broken(String),
     Down,
 }
+
+/// The data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plane {
+    /// There is none.
+    Off,
+    Up(board::Status),
+    /// Its supervisor is gone: nobody looks after the processes. This is the last that it said.
+    Unattended(board::Status),
+}
+
+/// How the supervisor is recognised among processes.
+const SUPERVISOR: &[&str] = &["local", "supervise"];
 
 /// A process's answer to a health check.
 #[derive(Deserialize)]
@@ -76,24 +103,55 @@ impl ControlPlane {
         Service::new("gateway", &self.data)
     }
 
+    fn supervisor(&self) -> Service {
+        Service::new("supervisor", &self.data)
+    }
+
+    /// Where everything is.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     fn state_file(&self) -> PathBuf {
         self.data.join("control-plane.json")
     }
 
-    /// Starts what doesn't run and waits until it answers. A second call answers with what runs.
+    /// Starts what doesn't run and waits until it answers. A second call answers with what runs. The databases and all else
+    /// of the data plane start in the background.
     ///
-    /// `program` is ticketctl itself, which the gateway is; `port` is the gateway's, any free one when not 4566 is free.
+    /// `program` is ticketctl itself, which the gateway and the supervisor are.
     ///
     /// # Errors
-    /// When it runs on another port than the one asked for, that port is taken, or something doesn't start.
+    /// When it runs on another port than the one asked for, that port is taken, a program is missing or something doesn't
+    /// start.
     pub async fn up(
+        &self,
+        program: &Path,
+        wanted: Wanted,
+        progress: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Running, Error> {
+        if !wanted.control_plane_only {
+            Programs::find()?;
+        }
+        super::create_private(&self.data)?;
+        let _lock = super::lock(&self.data.join("lock"), progress).await?;
+        let mut running = self.control_plane(program, wanted.port, progress).await?;
+        if !wanted.control_plane_only && self.supervisor().running(SUPERVISOR).is_none() {
+            progress("starting the supervisor of the data plane");
+            self.start_supervisor(program, &running.endpoint).await?;
+            running.plane = true;
+            self.write(&running)?;
+        }
+        Ok(running)
+    }
+
+    /// The control plane that runs, or a new one.
+    async fn control_plane(
         &self,
         program: &Path,
         port: Option<u16>,
         progress: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Running, Error> {
-        super::create_private(&self.data)?;
-        let _lock = super::lock(&self.data.join("lock"), progress).await?;
         if let Status::Up(running) = self.status().await {
             let runs_at = running.endpoint.rsplit(':').next().and_then(|port| port.parse().ok());
             return match port {
@@ -141,12 +199,45 @@ impl ControlPlane {
         let child = gateway.start(program, &arguments, &[])?;
         wait_until_healthy(&gateway, "the gateway", child, &format!("{endpoint}/_ticketctl/health")).await?;
         let started = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let running = Running { endpoint, upstream: upstream.to_owned(), started };
+        let running = Running { endpoint, upstream: upstream.to_owned(), started, plane: false };
         self.write(&running)?;
         Ok(running)
     }
 
-    /// What runs, asked of the processes themselves.
+    async fn start_supervisor(&self, program: &Path, endpoint: &str) -> Result<(), Error> {
+        let supervisor = self.supervisor();
+        let (data, cache) = (self.data.to_string_lossy(), self.cache.to_string_lossy());
+        let arguments = ["local", "supervise", "--endpoint", endpoint, "--data", &data, "--cache", &cache];
+        let before = Board::read(&self.data).and_then(|told| told.since);
+        let mut child = supervisor.start(program, &arguments, &[])?;
+        let deadline = tokio::time::Instant::now() + START;
+        // Its first word is that it looks at the control plane.
+        while Board::read(&self.data).and_then(|told| told.since) == before {
+            let failed = |reason: &str| {
+                let reason = format!("{reason}\n{}", supervisor.last_words()).trim().to_owned();
+                Error::Start { name: "the supervisor", reason, log: supervisor.log_file() }
+            };
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(failed(&format!("it ended with {status}")));
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(failed(&format!("it says nothing after {} s", START.as_secs())));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// What the data plane consists of, when there is one.
+    pub fn plane(&self) -> Plane {
+        match Board::read(&self.data) {
+            Some(status) if self.supervisor().running(SUPERVISOR).is_some() => Plane::Up(status),
+            Some(status) => Plane::Unattended(status),
+            None => Plane::Off,
+        }
+    }
+
+    /// What runs of the control plane, asked of the processes themselves.
     pub async fn status(&self) -> Status {
         let state = self.state_file();
         let running: Option<Running> = std::fs::read(&state).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -165,21 +256,30 @@ impl ControlPlane {
         }
     }
 
-    /// Stops everything. Says whether there was anything.
+    /// Stops everything and removes all that it knew and stored. Says whether there was anything.
     ///
     /// # Errors
-    /// When a process doesn't end.
+    /// When a process doesn't end or a file cannot be removed.
     pub async fn down(&self, progress: &mut (dyn FnMut(&str) + Send)) -> Result<bool, Error> {
         if !self.data.is_dir() {
             return Ok(false);
         }
-        let _lock = super::lock(&self.data.join("lock"), progress).await?;
-        let ran = self.status().await != Status::Down;
+        let lock = self.data.join("lock");
+        let _lock = super::lock(&lock, progress).await?;
+        let ran = self.status().await != Status::Down || self.plane() != Plane::Off;
         self.stop().await?;
+        let entries = std::fs::read_dir(&self.data).map_err(|error| Error::file(&self.data, error))?;
+        for entry in entries.flatten().map(|entry| entry.path()).filter(|path| *path != lock) {
+            let removed = if entry.is_dir() { std::fs::remove_dir_all(&entry) } else { std::fs::remove_file(&entry) };
+            removed.map_err(|error| Error::file(&entry, error))?;
+        }
         Ok(ran)
     }
 
+    /// Nothing can be made of a control plane that has forgotten everything: the data plane goes with it.
     async fn stop(&self) -> Result<(), Error> {
+        self.supervisor().stop(SUPERVISOR).await?;
+        Processes::of(&self.data)?.stop_all().await?;
         self.gateway().stop(&["gateway", "--upstream"]).await?;
         self.moto().stop(&["moto_server"]).await?;
         match std::fs::remove_file(self.state_file()) {

@@ -1,8 +1,10 @@
-//! The local cloud: an AWS emulator behind a gateway that makes it answer as AWS does.
+//! The local cloud: an AWS emulator behind a gateway that makes it answer as AWS does, and the processes that are what it
+//! says.
 
 pub mod control_plane;
 pub mod environment;
 pub mod gateway;
+pub mod plane;
 mod service;
 
 use std::fs::{DirBuilder, File};
@@ -44,8 +46,16 @@ pub enum Error {
     Stop { name: &'static str, pid: u32 },
     #[error("process {pid} cannot be signalled: {reason}")]
     Signal { pid: u32, reason: String },
+    #[error(transparent)]
+    Plane(Box<plane::Error>),
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: std::io::Error },
+}
+
+impl From<plane::Error> for Error {
+    fn from(error: plane::Error) -> Self {
+        Self::Plane(Box::new(error))
+    }
 }
 
 impl Error {

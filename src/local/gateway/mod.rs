@@ -4,8 +4,9 @@
 //! missing, the answers that are wrong, the refusals of AWS that the emulator lets pass, and faults for tests. What it
 //! knows beyond the emulator lives in its memory and ends with it.
 //!
-//! Paths under `/_ticketctl/` are the gateway's own: `health`, `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are
-//! posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
+//! Paths under `/_ticketctl/` are the gateway's own: `health`, `changes` (how many there were, and in which regions),
+//! `auth-tokens` (the passwords of the replication groups, which AWS never tells, for the processes that stand for them),
+//! `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
 //! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth`. The kinds are
 //! `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag` (`seconds`) and
 //! `pause` (`when`: `before` or `after`), at which a test can kill the caller: the call and all changes after it hang.
@@ -123,6 +124,7 @@ async fn respond(state: &State, request: Request<Incoming>) -> Result<Response<F
         Some(Outcome::Cut) => Outcome::Cut,
         None => {
             let reply = finish(&call, carry_out(state, call.clone()).await);
+            state.note(&call);
             state.faults.after(number, &kinds, &call, reply).await
         }
     };
@@ -252,6 +254,10 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
                 "strict": state.strict,
             }),
         ),
+        (&Method::GET, "changes") => Reply::json(StatusCode::OK, &serde_json::json!(*state.news())),
+        (&Method::GET, "auth-tokens") => {
+            Reply::json(StatusCode::OK, &serde_json::json!(gaps::auth_tokens(&state.memory())))
+        }
         (&Method::GET, "calls") => Reply::json(StatusCode::OK, &serde_json::json!({"calls": state.faults.records()})),
         (&Method::DELETE, "calls") => {
             state.faults.forget_records();
@@ -270,7 +276,7 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            &serde_json::json!({"error": "the gateway has health, calls and faults under /_ticketctl/"}),
+            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, calls and faults under /_ticketctl/"}),
         ),
     }
 }

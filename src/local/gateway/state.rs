@@ -1,6 +1,6 @@
 //! What the gateway knows beyond the emulator. It lives in memory and ends with the gateway.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
@@ -15,12 +15,26 @@ use super::reply::Reply;
 use super::upstream::Upstream;
 use super::xml::Element;
 
+/// The services whose resources the data plane is made from.
+const REGIONAL: [&str; 5] = ["autoscaling", "ec2", "elasticache", "elasticloadbalancing", "rds"];
+
 pub struct State {
     pub upstream: Upstream,
     pub strict: bool,
     pub faults: FaultState,
+    /// What has happened, for whoever follows the control plane.
+    news: Mutex<News>,
     memory: Mutex<Memory>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// How much has been changed, and in which regions.
+#[derive(Default, serde::Serialize)]
+pub struct News {
+    /// How many changing calls were answered.
+    changes: u64,
+    /// Where something was changed.
+    regions: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -51,6 +65,7 @@ impl State {
             upstream: Upstream::new(&options.upstream),
             strict: options.strict,
             faults: FaultState::new(),
+            news: Mutex::default(),
             memory: Mutex::default(),
             turns: Mutex::default(),
         }
@@ -58,6 +73,23 @@ impl State {
 
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call that was answered.
+    pub fn note(&self, call: &Call) {
+        if !call.is_mutating() {
+            return;
+        }
+        let mut news = self.news();
+        news.changes += 1;
+        // Calls of services without regions are signed for one all the same.
+        if REGIONAL.contains(&call.service.as_str()) {
+            news.regions.insert(call.region());
+        }
     }
 
     /// Forgets everything, when the emulator was told to.

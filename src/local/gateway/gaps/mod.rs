@@ -11,7 +11,7 @@ mod replication_groups;
 
 pub use autoscaling::Refresh;
 pub use cache_groups::{ParameterGroup, SubnetGroup};
-pub use replication_groups::ReplicationGroup;
+pub use replication_groups::{ReplicationGroup, auth_tokens};
 
 use super::call::Call;
 use super::reply::{Refusal, Reply};

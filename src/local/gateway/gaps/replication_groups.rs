@@ -1,6 +1,8 @@
 //! ElastiCache's replication groups. moto gives them one member whatever is asked for, no reader endpoint, no change of
 //! the number of replicas, and never ends deleting them: they live here entirely.
 
+use std::collections::BTreeMap;
+
 use crate::local::gateway::call::Call;
 use crate::local::gateway::form::Form;
 use crate::local::gateway::reply::{Refusal, Reply};
@@ -222,6 +224,12 @@ pub fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal> {
         _ => return Ok(None),
     };
     Ok(Some(reply))
+}
+
+/// The password of each group that has one.
+pub fn auth_tokens(memory: &Memory) -> BTreeMap<&str, &str> {
+    let groups = memory.replication_groups.iter();
+    groups.filter_map(|(name, group)| Some((name.as_str(), group.form.get("AuthToken")?))).collect()
 }
 
 fn missing(name: &str) -> Refusal {
