@@ -53,6 +53,18 @@ pub enum LocalCommand {
         #[arg(long)]
         cache: PathBuf,
     },
+    /// Be the first process of an instance
+    #[command(hide = true)]
+    InstanceInit {
+        /// The boot script
+        script: PathBuf,
+    },
+    /// Be an instance's systemctl
+    #[command(hide = true)]
+    Systemctl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the gateway alone, in the foreground, in front of any emulator
     Gateway {
         /// Address to listen on; port 0 takes a free one
@@ -93,6 +105,8 @@ pub async fn run(global: &Global, command: LocalCommand) -> Result<u8> {
             let options = plane::Options { endpoint, data, cache };
             plane::supervise(options, until_told_to_stop()?).await.map_err(Error::from)?;
         }
+        LocalCommand::InstanceInit { script } => plane::instance::init::run(&script)?,
+        LocalCommand::Systemctl { arguments } => return Ok(plane::instance::systemctl::run(arguments)?),
         LocalCommand::Gateway { listen, upstream, strict } => run_gateway(listen, upstream, strict).await?,
     }
     Ok(0)

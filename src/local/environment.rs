@@ -29,6 +29,10 @@ pub fn user_cache() -> Result<PathBuf, Error> {
 pub struct Environment(PathBuf);
 
 impl Environment {
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+
     pub fn python(&self) -> PathBuf {
         self.0.join("bin/python")
     }

@@ -4,4 +4,5 @@ mod e2e;
 mod gateway;
 mod kinds;
 mod localstack;
+mod plane;
 mod support;

@@ -6,7 +6,7 @@
 //!
 //! Paths under `/_ticketctl/` are the gateway's own: `health`, `changes` (how many there were, and in which regions),
 //! `auth-tokens` (the passwords of the replication groups, which AWS never tells, for the processes that stand for them),
-//! `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
+//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
 //! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth`. The kinds are
 //! `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag` (`seconds`) and
 //! `pause` (`when`: `before` or `after`), at which a test can kill the caller: the call and all changes after it hang.
@@ -17,6 +17,7 @@ mod corrections;
 mod faults;
 mod form;
 mod gaps;
+pub mod plane;
 mod refusals;
 mod reply;
 mod state;
@@ -258,6 +259,13 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
         (&Method::GET, "auth-tokens") => {
             Reply::json(StatusCode::OK, &serde_json::json!(gaps::auth_tokens(&state.memory())))
         }
+        (&Method::PUT, "plane") => match serde_json::from_slice::<plane::Report>(body) {
+            Ok(report) => {
+                state.memory().plane = Some(report);
+                done()
+            }
+            Err(error) => Reply::json(StatusCode::BAD_REQUEST, &serde_json::json!({"error": error.to_string()})),
+        },
         (&Method::GET, "calls") => Reply::json(StatusCode::OK, &serde_json::json!({"calls": state.faults.records()})),
         (&Method::DELETE, "calls") => {
             state.faults.forget_records();
@@ -276,7 +284,7 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, calls and faults under /_ticketctl/"}),
+            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, plane, calls and faults under /_ticketctl/"}),
         ),
     }
 }

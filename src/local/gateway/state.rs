@@ -55,6 +55,8 @@ pub struct Memory {
     pub template_data: HashMap<(String, String), Form>,
     /// The subnets of Auto Scaling groups, as they are to be when a termination is done.
     pub reordered: HashMap<String, String>,
+    /// What the data plane tells of itself, if there is one.
+    pub plane: Option<super::plane::Report>,
     /// Deleted versions of launch templates, by template id.
     pub deleted_versions: HashMap<String, HashSet<String>>,
 }

@@ -24,10 +24,14 @@
 
 mod addresses;
 mod authority;
+pub mod balancer;
 pub mod board;
+pub mod fleet;
 mod hosts;
+pub mod instance;
 pub mod process;
 mod programs;
+pub mod scaling;
 pub mod world;
 
 use std::collections::BTreeMap;
@@ -45,10 +49,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use addresses::Addresses;
 pub use authority::{Authority, Certificate};
+pub use balancer::Balancers;
 pub use board::{Board, Entry, State};
+pub use fleet::Fleet;
 pub use hosts::{Hosts, Names};
+pub use instance::Instances;
 pub use process::{Alive, Kept, Launch, Processes};
 pub use programs::Programs;
+pub use scaling::Scaling;
 pub use world::World;
 
 use crate::aws::{Context, Target};
@@ -124,7 +132,12 @@ pub trait Area: Send {
 
 /// All areas.
 fn areas() -> Vec<Box<dyn Area>> {
-    Vec::new()
+    let fleet = Arc::new(Fleet::default());
+    vec![
+        Box::new(Balancers::new(fleet.clone())),
+        Box::new(Instances::new(fleet.clone())),
+        Box::new(Scaling::new(fleet)),
+    ]
 }
 
 /// What all areas stand on.

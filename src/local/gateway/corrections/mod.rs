@@ -13,6 +13,7 @@ mod sqs;
 use std::borrow::Cow;
 
 use super::call::Call;
+use super::plane;
 use super::reply::{Refusal, Reply};
 use super::state::State;
 
@@ -47,7 +48,7 @@ pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Re
             let reply = launch_templates::answer(state, sent, reply).await?;
             ec2::answer(state, call, reply).await
         }
-        "elasticloadbalancing" => elb::answer(call, reply),
+        "elasticloadbalancing" => plane::answer(state, call, elb::answer(call, reply)?),
         "rds" => rds::answer(state, call, reply).await,
         "s3" => s3::answer(call, reply),
         "sns" => sns::answer(call, reply),

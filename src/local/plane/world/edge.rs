@@ -14,6 +14,8 @@ use crate::aws::{Context, Error, Result};
 pub struct Balancer {
     pub region: String,
     pub balancer: LoadBalancer,
+    /// Such as `idle_timeout.timeout_seconds`.
+    pub attributes: BTreeMap<String, String>,
     pub listeners: Vec<Listener>,
 }
 
@@ -39,8 +41,14 @@ pub(super) async fn balancers(cx: &Context) -> Result<Vec<Balancer>> {
     let pages = cx.elb.describe_load_balancers().into_paginator().items().send();
     let balancers: Vec<LoadBalancer> = pages.collect::<std::result::Result<_, _>>().await?;
     let found = balancers.into_iter().map(|balancer| async move {
-        let listeners = listeners(cx, balancer.load_balancer_arn().unwrap_or_default()).await?;
-        Ok::<_, Error>(Balancer { region: cx.region.clone(), balancer, listeners })
+        let arn = balancer.load_balancer_arn().unwrap_or_default();
+        let attributes = async {
+            let answer = cx.elb.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
+            or_gone(answer.map(|answer| answer.attributes.unwrap_or_default()))
+        };
+        let (listeners, attributes) = tokio::try_join!(listeners(cx, arn), attributes)?;
+        let pairs = attributes.into_iter().filter_map(|attribute| Some((attribute.key?, attribute.value?)));
+        Ok::<_, Error>(Balancer { region: cx.region.clone(), attributes: pairs.collect(), balancer, listeners })
     });
     try_join_all(found).await
 }

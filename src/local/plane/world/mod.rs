@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
@@ -97,4 +97,18 @@ pub(super) async fn ask<T: DeserializeOwned>(endpoint: &str, path: &str) -> Resu
     };
     let body = tokio::time::timeout(Duration::from_secs(5), answered).await.ok().flatten().ok_or_else(unreachable)?;
     serde_json::from_slice(&body).map_err(|_| unreachable())
+}
+
+/// Tells the gateway something on one of its own paths.
+pub(super) async fn tell(endpoint: &str, path: &str, told: &impl serde::Serialize) -> Result<(), Error> {
+    let unreachable = || Error::NoGateway { endpoint: endpoint.to_owned() };
+    let uri = format!("{}/_ticketctl/{path}", endpoint.trim_end_matches('/'));
+    let body = Full::new(bytes::Bytes::from(serde_json::to_vec(told)?));
+    let request = hyper::Request::put(uri).body(body).map_err(|_| unreachable())?;
+    let client: Client<_, Full<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answered = tokio::time::timeout(Duration::from_secs(5), client.request(request)).await;
+    match answered {
+        Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+        _ => Err(unreachable()),
+    }
 }

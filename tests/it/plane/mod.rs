@@ -1,0 +1,4 @@
+//! The data plane of the local cloud.
+
+mod backend;
+mod balancer;
