@@ -10,6 +10,20 @@ pub const STACK: &str = "ticketctl:stack";
 /// The resource's logical id in the stack.
 pub const ID: &str = "ticketctl:id";
 
+/// What an instance runs: the program's SHA-256, or the container image's digest. Each version of a launch template has it
+/// among the tags of its instances.
+pub const PROGRAM: &str = "ticketctl:program";
+
+/// How an instance's boot went, in its own words: `ok: …`, `failed: …` or `not healthy …`.
+pub const BOOT: &str = "ticketctl:boot";
+/// Releases that were given up, as a tag of the launch template: number and content, so that `apply` doesn't bring them
+/// back by itself.
+pub const ROLLED_BACK: &str = "ticketctl:rolled-back";
+/// The least and the wanted number of instances of a group that is paused: a tag of the group, there as long as it lasts.
+pub const PAUSED: &str = "ticketctl:paused";
+/// The size that a group has without the rollout that is under way: a tag of the group, there as long as it lasts.
+pub const ROLLOUT: &str = "ticketctl:rollout";
+
 /// Collects an SDK's tag list, whose keys and values are optional in every service.
 pub fn collect<'a, T: 'a>(
     tags: impl IntoIterator<Item = &'a T>,

@@ -3,10 +3,11 @@
 use aws_sdk_ec2::types::{ArchitectureValues, Filter, Image};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Facts;
+use super::{Artifact, Facts};
 use crate::{
-    aws::{Context, Error, Result, partition},
-    resource::{LaunchTemplate, Scan},
+    aws::{Context, Error, Result, partition, tags},
+    resource::{Found, LaunchTemplate, Scan, launch_template::LaunchTemplateSpec},
+    rollout::Artifacts,
     stack::{Stack, facts::instances::architecture},
 };
 
@@ -14,13 +15,41 @@ use crate::{
 /// Source: <https://docs.aws.amazon.com/linux/al2023/ug/ec2.html>
 const NEWEST_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
-/// The facts for compiling `stack`. What `scan` lists here needs not be listed again.
+/// The facts for compiling `stack` with these programs. What `scan` lists here needs not be listed again.
 ///
 /// # Errors
 /// Calls that failed, and architectures that have no image.
-pub async fn facts(scan: &Scan<'_>, stack: &Stack) -> Result<Facts> {
-    let (place, images) = tokio::try_join!(facts_of_place(scan), images(scan, stack))?;
-    Ok(Facts { images, ..place })
+pub async fn facts(scan: &Scan<'_>, stack: &Stack, programs: &Artifacts) -> Result<Facts> {
+    if stack.services.is_empty() {
+        return facts_of_place(scan).await;
+    }
+    let (place, mut templates) = tokio::try_join!(facts_of_place(scan), scan.of::<LaunchTemplate>())?;
+    templates.sort_by(|a, b| a.logical_id.cmp(&b.logical_id));
+    let images = images(scan, stack, &templates).await?;
+    let artifacts = artifacts(stack, &place, programs, &templates);
+    Ok(Facts { images, artifacts, ..place })
+}
+
+/// What each service runs: what is built here, or else what its instances have already.
+fn artifacts(
+    stack: &Stack,
+    place: &Facts,
+    programs: &Artifacts,
+    templates: &[Found<LaunchTemplateSpec>],
+) -> BTreeMap<String, Artifact> {
+    let running = |service: &str| {
+        let id = LaunchTemplate::id_of(service);
+        let template = templates.iter().find(|template| template.logical_id == id)?;
+        template.spec.instance_tags.get(tags::PROGRAM).cloned()
+    };
+    let named = stack.services.iter().filter(|(_, service)| service.artifact.is_some());
+    named
+        .filter_map(|(name, _)| {
+            let built = programs.ready.get(name).map(|program| program.sha256.clone());
+            let sha256 = built.or_else(|| running(name))?;
+            Some((name.clone(), Artifact::new(place, &stack.name(), sha256)))
+        })
+        .collect()
 }
 
 /// The facts without images: enough to know which resources there are and who uses whom.
@@ -39,22 +68,21 @@ pub async fn facts_of_place(scan: &Scan<'_>) -> Result<Facts> {
 
 /// An image for every architecture that the services need: the one that the stack's launch templates have, since only a
 /// new release changes it, and the newest for an architecture that none has yet.
-async fn images(scan: &Scan<'_>, stack: &Stack) -> Result<BTreeMap<String, String>> {
+async fn images(
+    cx: &Context,
+    stack: &Stack,
+    templates: &[Found<LaunchTemplateSpec>],
+) -> Result<BTreeMap<String, String>> {
     let mut needed: BTreeSet<&str> =
         stack.services.values().map(|service| architecture(&service.instances.instance_type)).collect();
-    if needed.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let mut templates = scan.of::<LaunchTemplate>().await?;
-    templates.sort_by(|a, b| a.logical_id.cmp(&b.logical_id));
     let mut images = BTreeMap::new();
     for template in templates {
         let architecture = architecture(&template.spec.instance_type);
         if needed.remove(architecture) {
-            images.insert(architecture.to_owned(), template.spec.image);
+            images.insert(architecture.to_owned(), template.spec.image.clone());
         }
     }
-    images.extend(newest_images(scan, &needed).await?);
+    images.extend(newest_images(cx, &needed).await?);
     Ok(images)
 }
 

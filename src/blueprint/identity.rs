@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    aws::tags,
     blueprint::{Blueprint, Facts, user_data},
     resource::{Handle, InstanceProfile, Role, instance_profile::InstanceProfileSpec, log_group, role::RoleSpec},
     stack::{Stack, name::fit},
@@ -124,7 +125,8 @@ fn allow(sid: &str, actions: &[&str], resources: &[&str]) -> Value {
 }
 
 fn statements(stack: &Stack, facts: &Facts, grants: &Grants) -> Vec<Value> {
-    let mut statements = vec![sessions(), artifacts(stack, facts), parameters(stack, facts), metrics(stack)];
+    let mut statements =
+        vec![sessions(), artifacts(stack, facts), parameters(stack, facts), metrics(stack), outcome(stack, facts)];
     statements.push(allow(
         "Logs",
         &["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
@@ -190,6 +192,17 @@ fn parameters(stack: &Stack, facts: &Facts) -> Value {
     let actions = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"];
     // The listing asks for the path itself, the others for what is below.
     allow("Parameters", &actions, &[&path, &format!("{path}/*")])
+}
+
+/// Telling how a boot went: one tag, on instances of this stack alone.
+/// Source of the conditions: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>
+fn outcome(stack: &Stack, facts: &Facts) -> Value {
+    let mut statement = allow("Outcome", &["ec2:CreateTags"], &[&facts.arn("ec2", "instance/*")]);
+    statement["Condition"] = json!({
+        "StringEquals": {format!("aws:ResourceTag/{}", tags::STACK): stack.name()},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [tags::BOOT]},
+    });
+    statement
 }
 
 /// CloudWatch knows no resource here, but the namespace as a condition.

@@ -113,6 +113,9 @@ pub struct Blueprint {
     /// What whoever reads the plan should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What must be in the control bucket before an instance starts, by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub artifacts: BTreeMap<String, Artifact>,
     #[serde(skip)]
     base_tags: Tags,
 }
@@ -139,7 +142,7 @@ pub struct Facts {
     pub region: String,
     /// The machine image per architecture (`x86_64`, `arm64`): the one that the stack's instances have, or the newest.
     pub images: BTreeMap<String, String>,
-    /// What each service runs, as far as it has been uploaded.
+    /// What each service that isn't an image runs, as far as it is built or runs already.
     #[serde(default)]
     pub artifacts: BTreeMap<String, Artifact>,
 }

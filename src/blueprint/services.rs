@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_cloudwatch::types::{ComparisonOperator, Statistic};
 
 use crate::{
+    aws::tags,
     blueprint::{
         Blueprint, Facts,
         edge::EdgeHandles,
@@ -63,8 +64,8 @@ pub(super) fn add(
         .iter()
         .map(|(name, service)| {
             let program = program(facts, name, service);
-            if program == Program::None {
-                blueprint.warn(format!("service {name} has no artifact yet: its instances boot without a program"));
+            if let Program::Artifact(artifact) = &program {
+                blueprint.artifacts.insert(name.clone(), artifact.clone());
             }
             let runs = program != Program::None;
             let template = launch_template(blueprint, stack, facts, ground, name, service, program);
@@ -101,6 +102,11 @@ fn launch_template(
 ) -> Handle<LaunchTemplate> {
     let template_name = name(stack, &[service, "lt"], TEMPLATE_NAME_LENGTH);
     let in_container = matches!(program, Program::Image(_));
+    let runs = match &program {
+        Program::Artifact(artifact) => Some(artifact.sha256.clone()),
+        Program::Image(image) => image.rsplit('@').next().map(str::to_owned),
+        Program::None => None,
+    };
     let stack_name = stack.name();
     let script = user_data::render(&Boot {
         stack: &stack_name,
@@ -111,6 +117,8 @@ fn launch_template(
         environment: environment(stack, facts, service, wanted),
         log_group: log_group::name(&stack_name, service),
         group: group_name(stack, service),
+        port: wanted.port,
+        health_path: &wanted.health.path,
         stop_seconds: STOP_SECONDS,
     });
     if script.len() > user_data::LIMIT {
@@ -118,10 +126,11 @@ fn launch_template(
         blueprint
             .warn(format!("service {service}: its boot script is {excess} bytes too long; shorten its env and args"));
     }
-    let id = format!("launch-template-{service}");
+    let id = LaunchTemplate::id_of(service);
     let mut instance_tags = blueprint.tags_for(&id, &name(stack, &[service], TEMPLATE_NAME_LENGTH));
     // An instance's own id in the stack would be that of its group, which tags it at launch.
-    instance_tags.remove(crate::aws::tags::ID);
+    instance_tags.remove(tags::ID);
+    instance_tags.extend(runs.map(|runs| (tags::PROGRAM.to_owned(), runs)));
     let wanted_machine = &wanted.instances;
     let spec = LaunchTemplateSpec {
         name: template_name.clone(),
@@ -141,7 +150,7 @@ fn launch_template(
         detailed_monitoring: wanted_machine.detailed_monitoring,
         user_data: script,
         instance_tags,
-        newest_is_default: true,
+        rolled_back: None,
     };
     blueprint.add::<LaunchTemplate>(id, &template_name, spec)
 }
@@ -189,8 +198,9 @@ fn group(
         termination_policies: vec!["OldestLaunchTemplate".into(), "OldestInstance".into()],
         metrics: METRICS.map(str::to_owned).into(),
         listeners: ground.edge.listeners.iter().map(|(port, listener)| (*port, listener.id())).collect(),
+        paused: None,
     };
-    let group = blueprint.add::<AutoScalingGroup>(format!("group-{service}"), &name, spec);
+    let group = blueprint.add::<AutoScalingGroup>(AutoScalingGroup::id_of(service), &name, spec);
     ground.network.wait_for_way_out(blueprint, &group);
     group
 }
@@ -305,17 +315,18 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_program_is_told_and_not_replaced_forever() {
+    fn what_has_no_program_yet_is_not_replaced_forever() {
         let stack = stack(json!({"services": {"web": {}}}));
         let without = compiled(&stack);
         assert_eq!(without.nodes["group-web"].spec["health_check"], "EC2");
-        assert!(without.warnings[0].contains("service web has no artifact"), "{:?}", without.warnings);
-        let artifact = Artifact { bucket: "b".into(), key: "k".into(), sha256: "ab".repeat(32) };
+        assert!(without.artifacts.is_empty());
         let mut facts = facts();
-        facts.artifacts.insert("web".into(), artifact);
+        let artifact = Artifact::new(&facts, "ticketing-dev", "ab".repeat(32));
+        facts.artifacts.insert("web".into(), artifact.clone());
         let with = compile(&stack, &facts);
         assert_eq!(with.nodes["group-web"].spec["health_check"], "ELB");
-        assert!(with.warnings.is_empty());
+        assert_eq!(with.nodes["launch-template-web"].spec["instance_tags"]["ticketctl:program"], artifact.sha256);
+        assert_eq!(with.artifacts["web"], artifact);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, io::Write};
 use tera::{Context, Tera};
 
+use super::Facts;
+
 /// What EC2 takes at most, in bytes, before base64.
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>
 pub const LIMIT: usize = 16 * 1024;
@@ -19,6 +21,14 @@ pub struct Artifact {
     pub key: String,
     /// 64 hexadecimal digits.
     pub sha256: String,
+}
+
+impl Artifact {
+    /// The program with this hash, in the control bucket of the account and region.
+    pub fn new(place: &Facts, stack: &str, sha256: String) -> Artifact {
+        let bucket = format!("ticketctl-{}-{}", place.account, place.region);
+        Artifact { bucket, key: format!("{}{sha256}", artifact_prefix(stack)), sha256 }
+    }
 }
 
 /// What an instance runs.
@@ -43,6 +53,9 @@ pub struct Boot<'a> {
     pub log_group: String,
     /// The group whose name the instance's own metrics carry.
     pub group: String,
+    /// Where the program listens, and the path that answers when it can take requests.
+    pub port: u16,
+    pub health_path: &'a str,
     /// How long the program may take to stop.
     pub stop_seconds: i32,
 }
@@ -68,11 +81,13 @@ pub fn render(boot: &Boot<'_>) -> String {
     context.insert("service", boot.service);
     context.insert("region", boot.region);
     context.insert("agent", &agent(boot, &log_file).to_string());
+    context.insert("scrape", &scrape(boot).to_string());
     context.insert("log_file", &log_file);
     context.insert("environment", &environment(&boot.environment));
     context.insert("arguments", &words(&boot.arguments));
     context.insert("names", &words(&names));
     context.insert("stop_seconds", &boot.stop_seconds);
+    context.insert("health_url", &format!("http://127.0.0.1:{}{}", boot.port, boot.health_path));
     context.insert("runs", &(boot.program != Program::None));
     let (artifact, image) = match &boot.program {
         Program::Artifact(artifact) => (Some(artifact), None),
@@ -130,16 +145,41 @@ fn systemd_word(word: &str) -> String {
     quoted
 }
 
-/// The CloudWatch agent's configuration: the two logs, and what EC2 itself doesn't measure.
+/// What the agent scrapes, as Prometheus is told it; JSON is YAML, too.
+fn scrape(boot: &Boot<'_>) -> Value {
+    let target = json!({"targets": [format!("127.0.0.1:{}", boot.port)], "labels": {"service": boot.service}});
+    json!({
+        "global": {"scrape_interval": "1m"},
+        "scrape_configs": [{"job_name": boot.service, "metrics_path": "/metrics", "static_configs": [target]}],
+    })
+}
+
+/// The CloudWatch agent's configuration: the two logs, what EC2 itself doesn't measure, and the service's own figures.
+/// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Agent-PrometheusEC2.html>
 fn agent(boot: &Boot<'_>, log_file: &str) -> Value {
     let log = |path: &str, stream: &str| json!({"file_path": path, "log_group_name": boot.log_group, "log_stream_name": format!("{{instance_id}}/{stream}")});
     let dimensions = json!({"AutoScalingGroupName": boot.group});
     json!({
         "agent": {"region": boot.region, "run_as_user": "root"},
-        "logs": {"logs_collected": {"files": {"collect_list": [
-            log(log_file, boot.service),
-            log("/var/log/user-data.log", "user-data"),
-        ]}}},
+        "logs": {
+            "logs_collected": {"files": {"collect_list": [
+                log(log_file, boot.service),
+                log("/var/log/user-data.log", "user-data"),
+            ]}},
+            "metrics_collected": {"prometheus": {
+                "log_group_name": boot.log_group,
+                "prometheus_config_path": "/etc/ticketctl/prometheus.yaml",
+                "emf_processor": {
+                    "metric_namespace": metric_namespace(boot.stack),
+                    "metric_declaration": [{
+                        "source_labels": ["service"],
+                        "label_matcher": ".+",
+                        "dimensions": [["service"]],
+                        "metric_selectors": ["^ticketing_"],
+                    }],
+                },
+            }},
+        },
         "metrics": {
             "namespace": metric_namespace(boot.stack),
             "metrics_collected": {
@@ -192,6 +232,8 @@ mod tests {
             environment: environment.collect(),
             log_group: "/ticketctl/ticketing-dev/web".into(),
             group: "ticketing-dev-web-asg".into(),
+            port: 8080,
+            health_path: "/api/health/ready",
             stop_seconds: 60,
         })
     }
@@ -238,7 +280,7 @@ mod tests {
             for place in ["/var/log", "/etc/", "/opt/"] {
                 moved = moved.replace(place, &format!("{inside}{place}"));
             }
-            let stand_ins = "aws() { :; }; docker() { :; }; systemctl() { :; }; dnf() { :; }; sleep() { :; }\n\
+            let stand_ins = "aws() { :; }; curl() { :; }; docker() { :; }; systemctl() { :; }; dnf() { :; }; sleep() { :; }\n\
                              logger() { cat > /dev/null; }; sha256sum() { cat > /dev/null; }; export -f logger\n";
             let script = format!("{stand_ins}{}", moved.replace("mv -f", "true").replace("chmod 0755", "true"));
             let canary = root.path().join("broken-out");

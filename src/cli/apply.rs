@@ -3,12 +3,14 @@
 use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    Failure, Global, Result, output,
+    Failure, Global, Result, output, pause,
     plan::{self, SavedPlan},
+    programs,
     project::Project,
+    rollouts,
     run::{Flags, Run, verdict},
 };
 use crate::{
@@ -36,6 +38,9 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     if let Some(saved) = &saved {
         saved.check_place(&project.cx).await?;
     }
+    if saved.is_none() {
+        programs::build(&project).await?;
+    }
     let run = Run::begin(&project.cx, global, "apply", arguments.flags.json).await?;
     let result = under_lock(global, &arguments, &project, saved, &run).await;
     run.end(result).await
@@ -55,6 +60,12 @@ async fn under_lock(
     if let Some(saved) = &saved {
         blueprint = saved.blueprint.clone();
     }
+    match &saved {
+        None => programs::check(project, &blueprint, true).await?,
+        Some(_) => programs::check_planned(project, &blueprint)?,
+    }
+    pause::refuse_paused(project, &inventory)?;
+    rollouts::tell_given_up(project, &blueprint, &inventory);
     let plan = plan::make(&blueprint, &inventory)?;
     if let Some(saved) = &saved {
         saved.check_unmoved(&plan)?;
@@ -62,25 +73,27 @@ async fn under_lock(
     let yes = arguments.flags.yes || saved.is_some();
     run.show(&plan, ui::text::Detail { creations: global.verbose > 0 }, !yes && !plan.is_empty())?;
     for name in arguments.allow_data_loss.iter().filter(|name| !plan.data_losses().any(|step| step.id == **name)) {
-        let warning = "warning:".yellow().bold().to_string();
-        ui::tell(format_args!("{warning} --allow-data-loss {name}: this plan loses no data of that name"));
+        ui::warn(format_args!("--allow-data-loss {name}: this plan loses no data of that name"));
     }
     if arguments.flags.json && !global.quiet {
         for line in ui::left_out(&plan.omitted) {
-            ui::tell(format!("{} left out: {line}", "warning:".yellow().bold()));
+            ui::warn(format_args!("left out: {line}"));
         }
     }
     guard_data(&plan, &inventory, &arguments.allow_data_loss)?;
-    if plan.is_empty() && plan.waits.is_empty() {
-        record::write_applied(&project.cx, &blueprint).await?;
-        return Ok(0);
-    }
     if !plan.is_empty() && !run.confirm("Carry out this plan?", yes).await? {
         return Err(Failure::new("not confirmed; nothing was changed"));
+    }
+    programs::upload(project, &blueprint).await?;
+    let services: Vec<&String> = project.stack.services.keys().collect();
+    if plan.is_empty() && plan.waits.is_empty() {
+        record::write_applied(&project.cx, &blueprint).await?;
+        return rollouts::roll(run, project, &blueprint, &services, &BTreeSet::new()).await;
     }
     let report = run.carry_out(&plan, &blueprint, &inventory, arguments.flags.parallelism.into()).await?;
     let code = verdict(&report, "apply")?;
     record::write_applied(&project.cx, &blueprint).await?;
+    rollouts::roll(run, project, &blueprint, &services, &rollouts::touched(project, &report)).await?;
     if !arguments.flags.json && !global.quiet {
         let inventory = Inventory::take(&project.cx).await.map_err(|errors| super::project::unreadable(&errors))?;
         super::say(format_args!("\n{} {} operations done.", "✓".green(), report.done.len()))?;

@@ -72,7 +72,9 @@ async fn examine(project: &Project) -> Result<Findings> {
         findings.problems.push(error.to_string());
     }
     let scan = Scan::new(cx);
-    let (facts, inventory) = tokio::join!(blueprint::facts(&scan, &project.stack), Inventory::of(&scan));
+    let programs = project.programs().await;
+    let facts = blueprint::facts(&scan, &project.stack, programs);
+    let (facts, inventory) = tokio::join!(facts, Inventory::of(&scan));
     let told = |errors: Vec<Error>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
     match (facts, inventory) {
         (Ok(facts), Ok(inventory)) => {

@@ -25,6 +25,10 @@ impl Failure {
         Failure { rendered: true, ..Failure::new(text) }
     }
 
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What led to it, the nearest first.
     pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
         self.causes.push(cause.to_string());

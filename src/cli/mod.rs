@@ -2,9 +2,12 @@
 
 mod apply;
 pub mod config;
+mod deploy;
 mod destroy;
 mod doctor;
 mod drift;
+mod drill;
+mod events;
 mod failure;
 #[cfg(test)]
 mod golden;
@@ -12,14 +15,22 @@ mod history;
 pub mod init;
 mod local;
 mod lock;
+mod logs;
 mod output;
+mod pause;
 mod plan;
+mod programs;
 mod project;
+mod releases;
 mod resources;
+mod rollback;
+mod rollouts;
 mod run;
 pub mod schema;
+mod session;
 mod shell;
 mod signals;
+mod status;
 pub mod validate;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
@@ -111,6 +122,28 @@ pub enum Command {
     Plan(plan::Arguments),
     /// Make the stack as the file says.
     Apply(apply::Arguments),
+    /// Bring a new release onto the instances of a service, or of all.
+    Deploy(deploy::Arguments),
+    /// Go back to an earlier release.
+    Rollback(rollback::Arguments),
+    /// List the releases of the services.
+    Releases(releases::Arguments),
+    /// The stack in one screen: instances, releases, database, cache, alarms.
+    Status(status::Arguments),
+    /// What the instances of a service write.
+    Logs(logs::Arguments),
+    /// What AWS did to the stack: launches, terminations, failovers.
+    Events(events::Arguments),
+    /// Run a command on a service's instances, through Systems Manager.
+    Exec(session::ExecArguments),
+    /// Open a terminal on an instance, through Systems Manager.
+    Connect(session::ConnectArguments),
+    /// Break something on purpose, and tell what visitors noticed.
+    Drill(drill::Arguments),
+    /// Take the instances away and stop the database, until `resume`.
+    Pause(pause::Arguments),
+    /// Wake a paused stack up.
+    Resume(pause::Arguments),
     /// Take away everything that the stack owns.
     Destroy(destroy::Arguments),
     /// Show what has moved outside ticketctl since the last apply.
@@ -173,6 +206,17 @@ pub async fn run(cli: Cli) -> Result<u8> {
     match command {
         Command::Plan(arguments) => plan::run(&global, arguments).await,
         Command::Apply(arguments) => apply::run(&global, arguments).await,
+        Command::Deploy(arguments) => deploy::run(&global, arguments).await,
+        Command::Rollback(arguments) => rollback::run(&global, arguments).await,
+        Command::Releases(arguments) => releases::run(&global, arguments).await,
+        Command::Status(arguments) => status::run(&global, arguments).await,
+        Command::Logs(arguments) => logs::run(&global, arguments).await,
+        Command::Events(arguments) => events::run(&global, arguments).await,
+        Command::Exec(arguments) => session::exec(&global, arguments).await,
+        Command::Connect(arguments) => session::connect(&global, arguments).await,
+        Command::Drill(arguments) => drill::run(&global, arguments).await,
+        Command::Pause(arguments) => pause::pause(&global, arguments).await,
+        Command::Resume(arguments) => pause::resume(&global, arguments).await,
         Command::Destroy(arguments) => destroy::run(&global, arguments).await,
         Command::Drift(output) => drift::run(&global, output).await,
         Command::Doctor(arguments) => doctor::run(&global, arguments).await,

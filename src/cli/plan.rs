@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Failure, Global, Result, project::Project};
+use super::{Failure, Global, Result, pause, programs, project::Project, rollouts};
 use crate::{
     aws::Context,
     blueprint::Blueprint,
@@ -54,6 +54,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
         Some(unchanged) => unchanged,
         None => {
             let (blueprint, inventory) = project.look().await?;
+            tell(&project, &blueprint, &inventory).await?;
             let plan = make(&blueprint, &inventory)?;
             (blueprint, plan)
         }
@@ -79,7 +80,19 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
         return Ok(None);
     }
     project.warn(&blueprint);
+    tell(project, &blueprint, &inventory).await?;
     Ok(Some((blueprint, plan)))
+}
+
+/// What whoever reads the plan should know about the services' releases and rest.
+async fn tell(project: &Project, blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<()> {
+    programs::check(project, blueprint, false).await?;
+    rollouts::tell_given_up(project, blueprint, inventory);
+    let paused: Vec<_> = pause::paused(inventory).into_iter().collect();
+    if !paused.is_empty() {
+        project.tell_warning(format_args!("{} is paused; `ticketctl resume` wakes the stack up", paused.join(", ")));
+    }
+    Ok(())
 }
 
 /// The plan, with a mistake in the blueprint as an error.

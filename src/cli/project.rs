@@ -1,7 +1,10 @@
 //! What most commands begin with: the stack file, the connection to AWS, the blueprint, the look at what is there.
 
-use owo_colors::OwoColorize;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::OnceCell;
 
 use super::{Failure, Global, Result, local};
 use crate::{
@@ -9,6 +12,7 @@ use crate::{
     blueprint::{self, Blueprint},
     engine::Inventory,
     resource::Scan,
+    rollout::{Artifacts, Machine},
     stack::{self, Stack},
     ui,
 };
@@ -17,7 +21,10 @@ use crate::{
 pub struct Project {
     pub stack: Stack,
     pub cx: Context,
-    quiet: bool,
+    pub quiet: bool,
+    /// The stack file's folder.
+    pub folder: PathBuf,
+    programs: OnceCell<Artifacts>,
 }
 
 impl Project {
@@ -43,7 +50,15 @@ impl Project {
             local_credentials: global.local,
         };
         let cx = Context::load(stack.name(), &stack.region, &target).await;
-        Ok(Project { stack, cx, quiet: global.quiet })
+        let folder = global.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        Ok(Project { stack, cx, quiet: global.quiet, folder, programs: OnceCell::new() })
+    }
+
+    /// The programs that the stack file names; read once.
+    pub async fn programs(&self) -> &Artifacts {
+        let read = || async { Artifacts::read(&self.stack, Machine::of(&self.cx).await).await };
+        self.programs.get_or_init(read).await
     }
 
     /// The blueprint and the inventory, asked for at the same time.
@@ -60,17 +75,21 @@ impl Project {
     }
 
     async fn look_with(&self, scan: &Scan<'_>) -> Result<(Blueprint, Inventory)> {
-        let (facts, inventory) = tokio::join!(blueprint::facts(scan, &self.stack), Inventory::of(scan));
+        let facts = async { blueprint::facts(scan, &self.stack, self.programs().await).await };
+        let (facts, inventory) = tokio::join!(facts, Inventory::of(scan));
         let blueprint = blueprint::compile(&self.stack, &facts?);
         Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))
     }
 
     /// Tells what the blueprint warns of.
     pub fn warn(&self, blueprint: &Blueprint) {
+        blueprint.warnings.iter().for_each(|warning| self.tell_warning(warning));
+    }
+
+    /// A warning, unless only results and errors are wanted.
+    pub fn tell_warning(&self, warning: impl std::fmt::Display) {
         if !self.quiet {
-            for warning in &blueprint.warnings {
-                ui::tell(format_args!("{} {warning}", "warning:".yellow().bold()));
-            }
+            ui::warn(warning);
         }
     }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use std::{
     io::{IsTerminal, Write},
     sync::Arc,
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -13,10 +14,12 @@ use crate::{
     aws::Context,
     blueprint::Blueprint,
     engine::{
-        self, Inventory, Observer, Options, Plan, Report,
+        self, Event, Inventory, Observer, Options, Plan, Report,
         lock::Lock,
         record::{self, Record},
     },
+    rollout::rolling::Rollout,
+    stack::types::Service,
     ui,
 };
 
@@ -35,6 +38,9 @@ pub struct Flags {
     #[arg(long)]
     pub json: bool,
 }
+
+/// The alarms of a service that end a rollout: those that say that requests fail. A busy processor is no failure.
+const GUARDS: [&str; 2] = ["target-5xx", "healthy-hosts"];
 
 /// A run under the stack's lock.
 pub struct Run<'a> {
@@ -123,6 +129,50 @@ impl<'a> Run<'a> {
             tracing::warn!("the record of this run couldn't be written: {error}");
         }
         Ok(report)
+    }
+
+    /// Whether the lock is still ours: to be asked before every call that changes something.
+    ///
+    /// # Errors
+    /// It was lost.
+    pub fn permitted(&self) -> Result<()> {
+        self.lock.fence().check().map_err(Failure::new)
+    }
+
+    /// Whether a signal has asked the run to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Whether only results and errors are wanted.
+    pub fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Tells something as an event of the run.
+    pub fn notice(&self, text: String) {
+        self.observer.observe(&Event::Notice { text });
+    }
+
+    /// The rollout of a service's group, under this run's lock.
+    pub fn rollout<'r>(&'r self, service: &'r str, wanted: &Service, group: &'r str) -> Rollout<'r> {
+        let fence = self.lock.fence();
+        let stack = &self.cx.stack;
+        let health = &wanted.health;
+        // The time that AWS gives an instance, and what the load balancer needs on top to find it healthy.
+        let checks = i64::from(health.interval.secs()) * (i64::from(health.healthy) + 1);
+        let patience = i64::from(health.grace.secs()) + checks;
+        Rollout {
+            cx: self.cx,
+            service,
+            group,
+            alarms: GUARDS.iter().map(|guard| format!("{stack}/alarm-{service}-{guard}")).collect(),
+            patience: Duration::from_secs(patience.unsigned_abs()),
+            bake: Duration::from_secs(wanted.rollout.bake.secs().unsigned_abs().into()),
+            observer: &*self.observer,
+            stop: self.stop.clone(),
+            permit: Arc::new(move || fence.check()),
+        }
     }
 
     /// Gives the lock back, whatever came before, and passes that on.

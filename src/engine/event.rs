@@ -38,6 +38,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A service's instances are being replaced; in words, how far it is.
+    Rollout { service: String, text: String },
     /// The run is asked to stop: nothing new starts.
     Stopping { reason: String },
     /// Something worth knowing that belongs to no operation.

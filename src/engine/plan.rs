@@ -92,6 +92,15 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// The same plan with the steps that `wanted` picks. They must not need any of the others.
+    pub fn only(self, wanted: impl Fn(&Step) -> bool) -> Plan {
+        let Plan { stack, steps, waits, summary, omitted, .. } = self;
+        let all = steps.len();
+        let steps: Vec<Step> = steps.into_iter().filter(wanted).collect();
+        let unchanged = summary.unchanged + all - steps.len();
+        Plan::new(&stack, steps, waits, unchanged, omitted)
+    }
+
     fn new(stack: &str, mut steps: Vec<Step>, waits: Vec<String>, unchanged: usize, omitted: Vec<Omission>) -> Plan {
         // Stable: what is deleted comes last, all else in the blueprint's order.
         steps.sort_by_key(|step| step.action == Action::Delete);

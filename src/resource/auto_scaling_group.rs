@@ -53,6 +53,15 @@ pub struct AutoScalingGroupSpec {
     /// The listeners that send requests here, by port. They are kept as tags of the group, so that whoever looks for a
     /// listener's rules need not ask for the load balancer and its listeners first.
     pub listeners: BTreeMap<i32, Ref<Listener>>,
+    /// Whether it rests (see [`pause`](crate::rollout::pause)): then its size isn't the stack file's to decide.
+    pub paused: Option<bool>,
+}
+
+impl AutoScalingGroup {
+    /// The logical id of a service's group.
+    pub fn id_of(service: &str) -> String {
+        format!("group-{service}")
+    }
 }
 
 impl Handle<AutoScalingGroup> {
@@ -72,6 +81,9 @@ impl Kind for AutoScalingGroup {
 
     /// The number of instances is auto scaling's to move, as long as it stays within the limits.
     fn follow(wish: &mut AutoScalingGroupSpec, found: &AutoScalingGroupSpec) {
+        if found.paused == Some(true) {
+            wish.min = found.min;
+        }
         wish.desired = found.desired.min(wish.max).max(wish.min);
     }
 
@@ -270,6 +282,7 @@ fn found(group: &Answer) -> Found<AutoScalingGroupSpec> {
             warmup: group.default_instance_warmup().unwrap_or_default(),
             termination_policies: group.termination_policies().to_vec(),
             listeners: listeners(&tags),
+            paused: Some(tags.contains_key(tags::PAUSED)),
             metrics: group.enabled_metrics().iter().filter_map(|metric| metric.metric()).map(str::to_owned).collect(),
         },
         outputs: Outputs::from([

@@ -1,5 +1,6 @@
 //! How a service's instances are made: machine image, volume, role, and the script that they run at first boot. Every
-//! change is a new, numbered version.
+//! change is a new, numbered version: a release. The default version is the current one, and what is compared with the wish;
+//! later ones were given up.
 
 use aws_sdk_ec2::types::{
     LaunchTemplate as Answer, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
@@ -16,9 +17,24 @@ use std::collections::BTreeSet;
 use super::{
     AutoScalingGroup, Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref, Scan, SecurityGroup, Select, Status, Traits, ec2,
 };
-use crate::aws::{Context, Error, Result, Tags};
+use crate::aws::{Context, Error, Result, Tags, tags};
+
+mod rolled_back;
+
+pub use rolled_back::{RolledBack, content, give_up, redeem, rolled_back};
 
 pub struct LaunchTemplate;
+
+/// What AWS calls the version that we call the current release.
+const CURRENT: &str = "$Default";
+
+/// Begins a version's description; the number of the release before it follows.
+const AFTER: &str = "after release ";
+
+/// The release before, out of a version's description.
+pub fn previous(description: &str) -> Option<u64> {
+    description.strip_prefix(AFTER)?.parse().ok()
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LaunchTemplateSpec {
@@ -37,12 +53,12 @@ pub struct LaunchTemplateSpec {
     pub user_data: String,
     /// What instances and their volumes are tagged with.
     pub instance_tags: Tags,
-    /// Whether the newest version is also the template's default.
-    pub newest_is_default: bool,
+    /// What was rolled back since the current release, by [`content`]: it isn't made again unasked.
+    pub rolled_back: Option<Vec<String>>,
 }
 
 /// The root volume.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
     /// The image's name for it; `/dev/xvda` on Amazon Linux.
     pub device: String,
@@ -54,7 +70,7 @@ pub struct Volume {
 }
 
 /// The instance metadata service, from which programs get the role's credentials.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// `required`: version 2 alone, whose answers need a token, so that no forged request gets credentials.
     pub tokens: String,
@@ -62,8 +78,15 @@ pub struct Metadata {
     pub hop_limit: i32,
 }
 
+impl LaunchTemplate {
+    /// The logical id of a service's launch template.
+    pub fn id_of(service: &str) -> String {
+        format!("launch-template-{service}")
+    }
+}
+
 impl Handle<LaunchTemplate> {
-    /// The number of the newest version.
+    /// The number of the current release.
     pub fn version(&self) -> String {
         self.ready_output("version")
     }
@@ -81,6 +104,19 @@ impl Kind for LaunchTemplate {
 
     fn renews(output: &str) -> bool {
         output == "version"
+    }
+
+    /// What was rolled back stays so: the stack file may still name the build that didn't work.
+    fn follow(wish: &mut LaunchTemplateSpec, found: &LaunchTemplateSpec) {
+        if found.rolled_back.as_ref().is_some_and(|given_up| given_up.contains(&content(wish))) {
+            wish.image.clone_from(&found.image);
+            wish.instance_type.clone_from(&found.instance_type);
+            wish.user_data.clone_from(&found.user_data);
+            wish.volume.clone_from(&found.volume);
+            wish.metadata.clone_from(&found.metadata);
+            wish.detailed_monitoring = found.detailed_monitoring;
+            wish.instance_tags.clone_from(&found.instance_tags);
+        }
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<LaunchTemplateSpec>>> {
@@ -122,13 +158,8 @@ impl Kind for LaunchTemplate {
 
     async fn update(cx: &Context, change: &Change<LaunchTemplateSpec>) -> Result<()> {
         let id = &change.found.id;
-        let content = |path: &String| !["tags", "newest_is_default"].contains(&super::root(path));
-        let version = match change.paths.iter().any(content) {
-            true => Some(new_version(cx, id, &change.desired.spec).await?),
-            false if change.touches(&["newest_is_default"]) => Some(change.found.output("version").to_owned()),
-            false => None,
-        };
-        if let Some(version) = version {
+        if change.paths.iter().any(|path| super::root(path) != "tags") {
+            let version = new_version(cx, id, change.found.output("version"), &change.desired.spec).await?;
             cx.ec2.modify_launch_template().launch_template_id(id).default_version(version).send().await?;
         }
         ec2::update_tags(cx, change).await
@@ -140,9 +171,9 @@ impl Kind for LaunchTemplate {
     }
 }
 
-async fn new_version(cx: &Context, id: &str, spec: &LaunchTemplateSpec) -> Result<String> {
+async fn new_version(cx: &Context, id: &str, before: &str, spec: &LaunchTemplateSpec) -> Result<String> {
     let call = cx.ec2.create_launch_template_version().launch_template_id(id).launch_template_data(data(spec));
-    let answer = call.send().await?;
+    let answer = call.version_description(format!("{AFTER}{before}")).send().await?;
     let version = answer.launch_template_version().and_then(|version| version.version_number());
     let version = version.ok_or_else(|| Error::unexpected("ec2", "CreateLaunchTemplateVersion", "no number"))?;
     Ok(version.to_string())
@@ -181,30 +212,34 @@ fn data(spec: &LaunchTemplateSpec) -> RequestLaunchTemplateData {
         .build()
 }
 
-async fn newest_version(cx: &Context, id: &str) -> Result<Option<LaunchTemplateVersion>> {
-    let request = cx.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
-    Ok(request.send().await?.launch_template_versions.unwrap_or_default().into_iter().next())
+/// A version by its number or as `$Default`; none if there is no such version or template.
+///
+/// # Errors
+/// Calls that failed.
+pub async fn version(cx: &Context, id: &str, number: &str) -> Result<Option<LaunchTemplateVersion>> {
+    let request = cx.ec2.describe_launch_template_versions().launch_template_id(id).versions(number);
+    match request.send().await.map_err(Error::from) {
+        Ok(answer) => Ok(answer.launch_template_versions.unwrap_or_default().into_iter().next()),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// The templates of the stack's auto-scaling groups: their newest versions tell all but the tags.
+/// The templates of the stack's auto-scaling groups: their current versions tell all but the tags.
 async fn used(scan: &Scan<'_>) -> Result<Vec<Found<LaunchTemplateSpec>>> {
     let groups = scan.of::<AutoScalingGroup>().await?;
     let templates = groups.iter().filter_map(|group| {
         let service = group.logical_id.strip_prefix("group-")?;
         Some(async move {
             let id = &*group.spec.launch_template;
-            let newest = match newest_version(scan, id).await {
-                Err(error) if error.is_not_found() => None,
-                result => result?,
-            };
-            Result::Ok(newest.map(|newest| {
-                let is_default = newest.default_version().unwrap_or_default();
-                let name = newest.launch_template_name().unwrap_or_default();
+            let current = version(scan, id, CURRENT).await?;
+            Result::Ok(current.map(|current| {
+                let name = current.launch_template_name().unwrap_or_default();
                 Found {
-                    logical_id: format!("launch-template-{service}"),
+                    logical_id: LaunchTemplate::id_of(service),
                     id: id.to_owned(),
-                    spec: spec(name, newest.launch_template_data(), is_default),
-                    outputs: version(newest.version_number()),
+                    spec: spec(name, current.launch_template_data(), &[]),
+                    outputs: outputs(current.version_number()),
                     tags: None,
                     status: Status::Ready,
                 }
@@ -214,31 +249,32 @@ async fn used(scan: &Scan<'_>) -> Result<Vec<Found<LaunchTemplateSpec>>> {
     Ok(try_join_all(templates).await?.into_iter().flatten().collect())
 }
 
-fn version(number: Option<i64>) -> Outputs {
+fn outputs(number: Option<i64>) -> Outputs {
     Outputs::from([("version".to_owned(), number.unwrap_or_default().to_string())])
 }
 
 async fn found(cx: &Context, template: &Answer) -> Result<Found<LaunchTemplateSpec>> {
     let id = template.launch_template_id().unwrap_or_default();
-    let newest = newest_version(cx, id).await?;
-    let newest = newest.as_ref();
-    let number = newest.and_then(|version| version.version_number()).or(template.latest_version_number());
+    let current = version(cx, id, CURRENT).await?;
+    let current = current.as_ref();
+    let number = current.and_then(|version| version.version_number()).or(template.default_version_number());
     let tags = ec2::tags(template.tags());
+    let given_up = tags.get(tags::ROLLED_BACK).map(|text| RolledBack::parse(text)).unwrap_or_default();
     Ok(Found {
         logical_id: ec2::logical_id(&tags),
         id: id.to_owned(),
         spec: spec(
             template.launch_template_name().unwrap_or_default(),
-            newest.and_then(|version| version.launch_template_data()),
-            number == template.default_version_number(),
+            current.and_then(|version| version.launch_template_data()),
+            &given_up,
         ),
-        outputs: version(number),
+        outputs: outputs(number),
         tags: Some(tags),
         status: Status::Ready,
     })
 }
 
-fn spec(name: &str, data: Option<&ResponseLaunchTemplateData>, newest_is_default: bool) -> LaunchTemplateSpec {
+fn spec(name: &str, data: Option<&ResponseLaunchTemplateData>, given_up: &[RolledBack]) -> LaunchTemplateSpec {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let device = data.and_then(|data| data.block_device_mappings().first());
     let volume = device.and_then(|device| device.ebs()).map(|ebs| Volume {
@@ -276,6 +312,6 @@ fn spec(name: &str, data: Option<&ResponseLaunchTemplateData>, newest_is_default
             .unwrap_or_default(),
         user_data: user_data.unwrap_or_default(),
         instance_tags: instance_tags.map(|tags| ec2::tags(tags.tags())).unwrap_or_default(),
-        newest_is_default,
+        rolled_back: Some(given_up.iter().map(|one| one.content.clone()).collect()),
     }
 }

@@ -1,9 +1,12 @@
 //! What people and programs see: the plan as text and Markdown, progress while a run goes on. Nothing below imports it.
 
 pub mod markdown;
+pub mod overview;
 pub mod progress;
+pub mod release;
 pub mod text;
 
+use owo_colors::OwoColorize;
 use serde_json::Value;
 use std::{collections::BTreeMap, io::Write};
 
@@ -16,6 +19,20 @@ use crate::{
 /// die of it halfway, as it would with `eprintln!`.
 pub fn tell(line: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// A line on standard error that begins with "warning:".
+pub fn warn(line: impl std::fmt::Display) {
+    tell(format_args!("{} {line}", "warning:".yellow().bold()));
+}
+
+/// A number of bytes as people say it.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+    }
 }
 
 /// The longest value that is shown whole.

@@ -84,6 +84,7 @@ pub fn line(event: &Event) -> Option<String> {
             format!("  {id}: {text} {}", format!("{seconds:.0}s").dimmed()).dimmed().to_string()
         }
         Event::Stopping { reason } => format!("{} {reason}", "stopping:".yellow()),
+        Event::Rollout { service, text } => format!("{} {service}: {text}", "→".cyan()),
         Event::Notice { text } => text.clone(),
         Event::Start { .. } | Event::Created { .. } => return None,
     };
@@ -150,7 +151,7 @@ impl Observer for Live {
                 self.whole.inc(1);
                 self.print(event);
             }
-            Event::Stopping { .. } | Event::Notice { .. } => self.print(event),
+            Event::Rollout { .. } | Event::Stopping { .. } | Event::Notice { .. } => self.print(event),
             Event::Created { .. } => {}
         }
         if self.whole.length() == Some(self.whole.position()) {

@@ -15,6 +15,11 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<PathBuf>,
 
+    /// Command that builds the artifact, such as `cargo build --release`. `apply` and `deploy` run it first, in the folder
+    /// of the stack file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+
     /// Container image, pinned by digest: `registry/name@sha256:…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[^@ ]+@sha256:[0-9a-f]{64}$"))]
@@ -48,6 +53,9 @@ pub struct Service {
     /// How the load balancer knows that an instance can take requests.
     pub health: Health,
 
+    /// How a new release comes in.
+    pub rollout: Rollout,
+
     /// Time over which a new instance's share of requests grows to normal: 0s, or 30s to 15m.
     pub slow_start: Duration,
 
@@ -59,6 +67,7 @@ impl Default for Service {
     fn default() -> Self {
         Self {
             artifact: None,
+            build: None,
             image: None,
             port: 8080,
             role: Role::All,
@@ -68,6 +77,7 @@ impl Default for Service {
             instances: Instances::default(),
             scaling: Scaling::default(),
             health: Health::default(),
+            rollout: Rollout::default(),
             slow_start: Duration::from_secs(30),
             deregistration_delay: Duration::from_secs(30),
         }
@@ -82,6 +92,21 @@ impl Service {
         } else {
             self.args.clone()
         }
+    }
+}
+
+/// How a new release comes in. New instances come first, and old ones go when those take requests; if they never do, or
+/// one of the service's alarms goes off, the release before comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollout {
+    /// Time that all must stay well before a release counts as good.
+    pub bake: Duration,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { bake: Duration::from_secs(60) }
     }
 }
 

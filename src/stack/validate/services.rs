@@ -11,6 +11,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
         counts(c, &path, service);
         scaling(c, &path, service);
         health(c, &path, service);
+        c.seconds(&format!("{path}.rollout.bake"), service.rollout.bake, "0s", "1h");
         environment(c, &path, service);
     }
     paths(c);

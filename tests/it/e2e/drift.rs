@@ -14,7 +14,7 @@ network: {zones: [a, c], nat: single}
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_deleted_by_hand_is_drift_and_is_put_back() {
     let world = World::new().await;
-    let stack = World::stack("dev.yaml");
+    let stack = world.stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     let cx = world.clients().await;
     let groups = cx.ec2.describe_security_groups().send().await.expect("security groups");

@@ -19,7 +19,7 @@ async fn kinds(world: &World, stack: &std::path::Path) -> BTreeMap<String, usize
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_lives_its_whole_life() {
     let world = World::new().await;
-    let stack = World::stack("dev.yaml");
+    let stack = world.stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
 
@@ -113,7 +113,7 @@ async fn destroyed(world: &World, stack: &std::path::Path, more: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_services_share_a_load_balancer_by_path() {
     let world = World::new().await;
-    let stack = World::stack("two-services.yaml");
+    let stack = world.stack("two-services.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     let kinds = kinds(&world, &stack).await;
@@ -127,7 +127,7 @@ async fn two_services_share_a_load_balancer_by_path() {
 #[tokio::test(flavor = "multi_thread")]
 async fn prod_is_guarded_until_its_guard_is_taken_off() {
     let world = World::new().await;
-    let stack = World::stack("prod.yaml");
+    let stack = world.stack("prod.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     let kinds = kinds(&world, &stack).await;

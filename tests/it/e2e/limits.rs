@@ -11,7 +11,7 @@ const DELAY: u64 = 3000;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_the_applied_dev_stack_takes_forty_calls_two_deep() {
     let world = World::new().await;
-    let stack = World::stack("dev.yaml");
+    let stack = world.stack("dev.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     sees_the_same(&world, "ticketing-dev").await;
 
@@ -59,7 +59,7 @@ async fn sees_the_same(world: &World, stack: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_with_anything_to_do_rests_on_a_full_look() {
     let world = World::new().await;
-    let stack = World::stack("two-services.yaml");
+    let stack = world.stack("two-services.yaml");
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     let config = world.on(&stack, "config", &["show", "--json"]).await.json();
     let name =

@@ -101,7 +101,7 @@ async fn a_plan_that_somebody_has_changed_is_refused_in_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destroy_asks_for_no_image() {
     let world = World::new().await;
-    let stack = World::stack("dev.yaml");
+    let stack = world.stack("dev.yaml");
     world.disturb(json!([{"service": "ssm", "operation": "GetParameters", "kind": "internal_error"}])).await;
     let done = world.on(&stack, "destroy", &["--yes"]).await.exits(0);
     assert!(done.out.contains("owns nothing"), "{}", done.out);

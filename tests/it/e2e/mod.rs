@@ -4,5 +4,6 @@ mod drift;
 mod life;
 mod limits;
 mod mishaps;
+mod rollout;
 mod safety;
 mod world;

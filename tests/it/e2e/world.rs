@@ -1,11 +1,11 @@
 //! A cloud of the test's own and the binary run against it, with nothing from the outside.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use ticketctl::aws::Context;
+use ticketctl::{aws::Context, stack};
 
 use crate::support::{Endpoint, Ran};
 
@@ -21,9 +21,23 @@ impl World {
         World { cloud: Endpoint::start().await, home: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// A stack file of the repository.
-    pub fn stack(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(name)
+    /// A stack file of the repository, laid under one that gives its services a small program to run.
+    pub fn stack(&self, name: &str) -> PathBuf {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(name);
+        let services = stack::load(&base, &[]).expect("a ready stack").stack.services;
+        let services: Map<_, _> = services.into_keys().map(|name| (name, json!({"artifact": "program"}))).collect();
+        self.program(0);
+        // JSON is YAML, too.
+        self.write(name, &json!({"extends": base, "services": services}).to_string())
+    }
+
+    /// Builds a program that runs everywhere, does nothing, and is another one with each number.
+    pub fn program(&self, number: u8) -> PathBuf {
+        let mut content = std::fs::read("/bin/true").expect("every Linux has it");
+        content.push(number);
+        let path = self.path("program");
+        std::fs::write(&path, content).expect("a writable folder");
+        path
     }
 
     /// The binary with `arguments`, not started yet.

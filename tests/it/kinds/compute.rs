@@ -79,7 +79,7 @@ fn template(image: &str, ground: &Ground) -> LaunchTemplateSpec {
         detailed_monitoring: true,
         user_data: "#!/bin/bash\necho 'first'\n".into(),
         instance_tags: BTreeMap::from([("Name".into(), "shop-test-web".into())]),
-        newest_is_default: true,
+        rolled_back: None,
     }
 }
 
@@ -103,13 +103,13 @@ async fn launch_template() {
 
     let created = create::<LaunchTemplate>(&cx, "launch-template-web", wish()).await;
     assert_eq!(created.outputs["version"], "1");
-    // Somebody turns back to an older version by hand: only the default is set right.
+    // A version that somebody makes by hand isn't the current one.
     let id = &created.id;
     let data = aws_sdk_ec2::types::RequestLaunchTemplateData::builder().image_id(&image).build();
     let call = cx.ec2.create_launch_template_version().launch_template_id(id).source_version("1");
     call.launch_template_data(data).send().await.expect("a second version");
     let found = only::<LaunchTemplate>(&cx, "launch-template-web").await;
-    assert_eq!((found.output("version"), &found.spec["newest_is_default"]), ("2", &json!(false)));
+    assert_eq!((found.output("version"), &found.spec["user_data"]), ("1", &json!(wish().user_data)));
 }
 
 #[tokio::test]
@@ -143,6 +143,7 @@ async fn group_and_policies() {
         termination_policies: vec!["OldestLaunchTemplate".into(), "OldestInstance".into()],
         metrics: ["GroupMinSize", "GroupInServiceInstances"].map(str::to_owned).into(),
         listeners: BTreeMap::from([(80, Ref::known("arn:one")), (443, Ref::known("arn:other"))]),
+        paused: None,
     };
     let mut size = wish();
     (size.min, size.max, size.desired) = (3, 6, 3);

@@ -1,0 +1,103 @@
+//! `ticketctl logs`: what the instances of a service write, from CloudWatch Logs.
+
+use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
+use clap::Args;
+use jiff::Timestamp;
+use std::{collections::HashSet, io::Write, time::Duration};
+
+use super::{Failure, Global, Result, deploy, project::Project};
+use crate::{
+    aws::{Emulator, Error},
+    resource::log_group,
+    stack::units,
+};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Which service.
+    service: String,
+
+    /// Go on with what comes, until Ctrl-C.
+    #[arg(short, long)]
+    follow: bool,
+
+    /// How far back, such as 30m or 2d.
+    #[arg(long, value_name = "TIME", default_value = "15m")]
+    since: units::Duration,
+
+    /// Only this instance.
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+
+    /// Only lines that match; in CloudWatch's filter syntax.
+    #[arg(long, value_name = "PATTERN")]
+    filter: Option<String>,
+
+    /// What the boots wrote instead of the service.
+    #[arg(long)]
+    boot: bool,
+}
+
+pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
+    let project = Project::open(global).await?;
+    let service = deploy::named(&project, Some(&arguments.service))?[0];
+    let group = log_group::name(&project.cx.stack, service);
+    let begin = Timestamp::now() - Duration::from_secs_f64(arguments.since.secs_f64());
+    let mut since = begin.as_millisecond();
+    let mut seen = HashSet::new();
+    loop {
+        let events = events(&project, &arguments, &group, since).await?;
+        for event in events {
+            let (Some(id), time) = (event.event_id(), event.timestamp().unwrap_or_default()) else { continue };
+            if !seen.insert(id.to_owned()) {
+                continue;
+            }
+            since = since.max(time);
+            print(&event)?;
+        }
+        if !arguments.follow {
+            if seen.is_empty() {
+                tell_none(&project, &arguments);
+            }
+            return Ok(0);
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+async fn events(project: &Project, arguments: &Arguments, group: &str, since: i64) -> Result<Vec<FilteredLogEvent>> {
+    let request = project.cx.logs.filter_log_events().log_group_name(group).start_time(since);
+    let request = request.set_log_stream_name_prefix(arguments.instance.clone());
+    let pages = request.set_filter_pattern(arguments.filter.clone()).into_paginator();
+    let mut pages = pages.send();
+    let mut events = Vec::new();
+    while let Some(page) = pages.try_next().await.map_err(Error::from).map_err(|error| match error.is_not_found() {
+        true => Failure::new(format!("there is no log group {group} yet")).hint("`ticketctl apply` makes it"),
+        false => Failure::from(error),
+    })? {
+        events.extend(page.events.unwrap_or_default());
+    }
+    let boot = |event: &FilteredLogEvent| event.log_stream_name().unwrap_or_default().ends_with("/user-data");
+    events.retain(|event| boot(event) == arguments.boot);
+    events.sort_by_key(|event| event.timestamp());
+    Ok(events)
+}
+
+fn print(event: &FilteredLogEvent) -> Result<()> {
+    let time = event.timestamp().and_then(|time| Timestamp::from_millisecond(time).ok()).unwrap_or_default();
+    let stream = event.log_stream_name().unwrap_or_default();
+    let instance = stream.split('/').next().unwrap_or_default();
+    let text = event.message().unwrap_or_default().trim_end();
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{} {instance} {text}", time.strftime("%H:%M:%S"))?;
+    Ok(out.flush()?)
+}
+
+fn tell_none(project: &Project, arguments: &Arguments) {
+    let since = arguments.since;
+    let more = match &project.cx.emulator {
+        Some(Emulator::Gateway { .. }) => "; on the local cloud `ticketctl local logs` shows what the instances wrote",
+        _ => "; --since looks further back",
+    };
+    project.tell_warning(format_args!("{} wrote nothing in the last {since}{more}", arguments.service));
+}
