@@ -159,8 +159,7 @@ async fn database(scan: &Scan<'_>) -> Result<Option<Database>> {
     let clusters = scan.of::<DbCluster>().await?;
     let Some(Found { id, .. }) = clusters.first() else { return Ok(None) };
     let filter = aws_sdk_rds::types::Filter::builder().name("db-cluster-id").values(id).build();
-    let instances = filter.map(|filter| scan.rds.describe_db_instances().filters(filter));
-    let instances = instances.map_err(|error| Error::unexpected("rds", "DescribeDBInstances", error.to_string()))?;
+    let instances = scan.rds.describe_db_instances().filters(filter);
     let (answer, instances) = tokio::try_join!(
         async { scan.rds.describe_db_clusters().db_cluster_identifier(id).send().await.map_err(Error::from) },
         async { instances.send().await.map_err(Error::from) },
