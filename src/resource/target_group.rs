@@ -282,6 +282,7 @@ mod tests {
                 termination_policies: Vec::new(),
                 metrics: BTreeSet::new(),
                 listeners: BTreeMap::new(),
+                paused: None,
             },
             outputs: Outputs::new(),
             tags: None,

@@ -262,8 +262,9 @@ impl Rollout<'_> {
             return Ok(BTreeSet::new());
         }
         let call = self.cx.cloudwatch.describe_alarms().set_alarm_names(Some(alarms.to_vec()));
-        let answer = call.state_value(StateValue::Alarm).send().await.map_err(Error::from)?;
-        Ok(answer.metric_alarms().iter().filter_map(|alarm| alarm.alarm_name()).map(str::to_owned).collect())
+        let answer = call.send().await.map_err(Error::from)?;
+        let loud = answer.metric_alarms().iter().filter(|alarm| alarm.state_value() == Some(&StateValue::Alarm));
+        Ok(loud.filter_map(|alarm| alarm.alarm_name()).map(str::to_owned).collect())
     }
 
     async fn pause(&self) -> Result<(), Trouble> {
