@@ -53,6 +53,8 @@ async fn under_lock(
     saved: Option<SavedPlan>,
     run: &Run<'_>,
 ) -> Result<u8> {
+    let services: Vec<&String> = project.stack.services.keys().collect();
+    rollouts::settle(run, project, &services, arguments.flags.yes).await?;
     let (mut blueprint, mut inventory) = project.look().await?;
     if run.lock.after_unclean_end {
         inventory = project.settled(inventory).await?;
@@ -85,7 +87,6 @@ async fn under_lock(
         return Err(Failure::new("not confirmed; nothing was changed"));
     }
     programs::upload(project, &blueprint).await?;
-    let services: Vec<&String> = project.stack.services.keys().collect();
     if plan.is_empty() && plan.waits.is_empty() {
         record::write_applied(&project.cx, &blueprint).await?;
         return rollouts::roll(run, project, &blueprint, &services, &BTreeSet::new()).await;

@@ -88,6 +88,7 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
 async fn tell(project: &Project, blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<()> {
     programs::check(project, blueprint, false).await?;
     rollouts::tell_given_up(project, blueprint, inventory);
+    rollouts::tell_under_way(project, inventory);
     let paused: Vec<_> = pause::paused(inventory).into_iter().collect();
     if !paused.is_empty() {
         project.tell_warning(format_args!("{} is paused; `ticketctl resume` wakes the stack up", paused.join(", ")));

@@ -27,7 +27,7 @@ const LISTENER_TAG: &str = "ticketctl:listener-";
 /// How long a new instance profile may take until Auto Scaling knows it.
 const PROFILE_LAG: Duration = Duration::from_secs(90);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AutoScalingGroupSpec {
     /// Unique in the region; up to 255 characters.
     pub name: String,

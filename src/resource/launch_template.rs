@@ -26,7 +26,7 @@ pub use rolled_back::{RolledBack, content, give_up, redeem, rolled_back};
 pub struct LaunchTemplate;
 
 /// What AWS calls the version that we call the current release.
-const CURRENT: &str = "$Default";
+pub const CURRENT: &str = "$Default";
 
 /// Begins a version's description; the number of the release before it follows.
 const AFTER: &str = "after release ";

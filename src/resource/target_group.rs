@@ -25,7 +25,7 @@ const ALGORITHM: &str = "load_balancing.algorithm.type";
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 
 /// Its targets are instances that speak HTTP/1.1; an auto-scaling group puts them in and takes them out.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TargetGroupSpec {
     /// Unique in the region, at most 32 characters. It holds all that can't be changed in place, so that a replacement
     /// can live beside what it replaces.
@@ -45,7 +45,7 @@ pub struct TargetGroupSpec {
     pub cross_zone: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HealthCheck {
     pub path: String,
     /// Seconds between two checks.

@@ -251,13 +251,13 @@ impl Rollout<'_> {
         Tag::builder().resource_id(self.group).resource_type("auto-scaling-group").key(tags::ROLLOUT)
     }
 
-    async fn look(&self) -> Result<Fleet, Trouble> {
+    pub(super) async fn look(&self) -> Result<Fleet, Trouble> {
         let fleet = Fleet::look(self.cx, self.group).await?;
         fleet.ok_or_else(|| Trouble::NoGroup(self.group.to_owned()))
     }
 
     /// Those of the alarms that are going off.
-    async fn going_off(&self, alarms: &[String]) -> Result<BTreeSet<String>, Trouble> {
+    pub(super) async fn going_off(&self, alarms: &[String]) -> Result<BTreeSet<String>, Trouble> {
         if alarms.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -267,7 +267,7 @@ impl Rollout<'_> {
         Ok(loud.filter_map(|alarm| alarm.alarm_name()).map(str::to_owned).collect())
     }
 
-    async fn pause(&self) -> Result<(), Trouble> {
+    pub(super) async fn pause(&self) -> Result<(), Trouble> {
         // Emulators have no rate limits.
         let pause = Duration::from_millis(if self.cx.endpoint_url.is_some() { 500 } else { 5000 });
         tokio::select! {
@@ -279,11 +279,11 @@ impl Rollout<'_> {
         }
     }
 
-    fn permitted(&self) -> Result<(), Trouble> {
+    pub(super) fn permitted(&self) -> Result<(), Trouble> {
         (self.permit)().map_err(Trouble::LockLost)
     }
 
-    fn tell(&self, text: &str) {
+    pub(super) fn tell(&self, text: &str) {
         self.observer.observe(&Event::Rollout { service: self.service.to_owned(), text: text.to_owned() });
     }
 }

@@ -6,4 +6,5 @@ mod limits;
 mod mishaps;
 mod rollout;
 mod safety;
+mod shift;
 mod world;
