@@ -59,10 +59,9 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
         return Err(Failure::new(format!("service {service} isn't there yet")).hint("`ticketctl apply` makes it"));
     };
     if wanted.is_none() {
-        let back = run.rollout(service, &project.stack.services[service], &group).turn_back();
-        match back.await.transpose() {
-            None => {}
-            Some(ending) => return told(run, service, ending),
+        let rollout = run.rollout(service, &project.stack.services[service], &group);
+        if let Some(ending) = rollout.turn_back().await.transpose() {
+            return told(run, service, ending);
         }
     }
     let releases = release::list(&project.cx, &template).await?;

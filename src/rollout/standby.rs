@@ -7,7 +7,6 @@
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, Listener as LoadBalancerListener, Rule, TargetGroupTuple,
 };
-use futures::TryStreamExt;
 
 use super::fleet::Fleet;
 use crate::{

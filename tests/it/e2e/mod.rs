@@ -4,6 +4,7 @@ mod drift;
 mod life;
 mod limits;
 mod mishaps;
+mod operations;
 mod rollout;
 mod safety;
 mod shift;

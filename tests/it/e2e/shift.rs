@@ -9,7 +9,7 @@ use crate::e2e::world::World;
 
 const OWN: &str = "ticketing-dev-web-asg";
 const SECOND: &str = "ticketing-dev-web-asg-standby";
-const SOON: [&str; 4] = ["--set", "services.web.rollout.bake=0s", "--set", "services.web.health.grace=0s"];
+const SOON: [&str; 4] = ["--set", "services.web.rollout.bake=0s", "--set", "services.web.health.grace=1s"];
 
 async fn fleet(world: &World, group: &str) -> Option<Fleet> {
     Fleet::look(&world.clients().await, group).await.expect("looked at")
