@@ -10,7 +10,7 @@ test: export TICKETCTL_LOCALSTACK_VENV ?= $(CURDIR)/target/localstack
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: build ## make the whole stack on the local cloud and say what it made
+demo: build ## make the whole platform on the local cloud, with the site running on it
 	@scripts/demo
 
 test: ## all tests; installs what they need

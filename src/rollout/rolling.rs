@@ -82,12 +82,17 @@ impl Rollout<'_> {
     pub async fn run(&self) -> Result<Ending, Trouble> {
         let fleet = self.look().await?;
         let size = self.begin(&fleet).await?;
-        let quiet = self.going_off(&self.alarms).await?;
-        let alarms = self.alarms.iter().filter(|name| !quiet.contains(*name)).cloned().collect();
         let replaced = fleet.present().filter(|member| member.release != fleet.release).count();
         let previous = release::previous(self.cx, &fleet.template, fleet.release).await?;
-        // The first release has nothing to go back to, so there is nothing to decide after it.
-        let bake = if previous.is_some() { self.bake } else { Duration::ZERO };
+        // The first release has nothing to go back to, so there is nothing to decide after it; and a service without a
+        // healthy instance is as it must be before it.
+        let (bake, alarms) = match previous {
+            Some(_) => {
+                let loud = self.going_off(&self.alarms).await?;
+                (self.bake, self.alarms.iter().filter(|name| !loud.contains(*name)).cloned().collect())
+            }
+            None => (Duration::ZERO, Vec::new()),
+        };
         let aim = Aim { release: fleet.release, batch: (size + 3) / 4, bake, alarms };
         let why = match self.reach(&aim, size).await? {
             Ok(()) => {
