@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::node::{Node, PREFIX, quoted};
 use crate::local::plane::process::{Alive, Kept};
 use crate::local::plane::world::{CacheGroup, CacheNode};
-use crate::local::plane::{Entry, Error, Ground, Names, State};
+use crate::local::plane::{Entry, Error, Ground, Names, State, world};
 
 /// How often a node is asked whether it still has its part.
 const CHECK: Duration = Duration::from_secs(3);
@@ -29,6 +29,8 @@ const MEMORY: [(&str, u64); 6] = [
 #[derive(Default)]
 pub struct Group {
     settled: BTreeMap<String, Settled>,
+    /// The control plane's count of changes from which on a failover shows that was asked for.
+    awaited: u64,
 }
 
 /// What a node was last told.
@@ -52,7 +54,13 @@ struct Member<'a> {
 
 impl Group {
     /// Takes a step; answers with what there is to tell, and under which names the nodes are found.
-    pub async fn step(&mut self, ground: &Ground, wish: &CacheGroup, password: Option<&str>) -> (Vec<Entry>, Names) {
+    pub async fn step(
+        &mut self,
+        ground: &Ground,
+        wish: &CacheGroup,
+        changes: u64,
+        password: Option<&str>,
+    ) -> (Vec<Entry>, Names) {
         let mut members = Vec::new();
         let mut entries = Vec::new();
         for wished in &wish.nodes {
@@ -67,7 +75,7 @@ impl Group {
                 }),
             }
         }
-        let done = self.run(ground, wish, &mut members, password).await;
+        let done = self.run(ground, wish, changes, &mut members, password).await;
         let trouble = done.err().map(|error| error.to_string());
         let names = names(wish, &members);
         entries.extend(members.into_iter().map(|member| {
@@ -98,6 +106,7 @@ impl Group {
         &mut self,
         ground: &Ground,
         wish: &CacheGroup,
+        changes: u64,
         members: &mut [Member<'_>],
         password: Option<&str>,
     ) -> Result<(), Error> {
@@ -107,10 +116,14 @@ impl Group {
         let Some(primary) = members.iter().find(|member| member.wish.primary).map(|member| member.node.clone()) else {
             return Ok(());
         };
+        if changes < self.awaited {
+            // Asked again, it would go back to the dead one.
+            return Ok(());
+        }
         let name = primary.name();
         let is_dead = ground.processes.was_started(&name) && ground.processes.find(&name).is_none();
         if is_dead && automatic_failover(ground, wish, members, &primary, password).await? {
-            // The control plane tells the new roles when it is looked at next.
+            self.awaited = world::news(&ground.endpoint).await?.changes;
             return Ok(());
         }
         for member in members.iter_mut() {

@@ -41,7 +41,7 @@ impl Area for Caches {
             let mut group = self.0.remove(&wish.id).unwrap_or_default();
             let password = passwords.get(&wish.id).filter(|_| wish.auth).map(String::as_str);
             steps.push(async move {
-                let told = group.step(ground, wish, password).await;
+                let told = group.step(ground, wish, world.changes, password).await;
                 (wish, group, told)
             });
         }
