@@ -2,6 +2,7 @@
 
 use crate::config::DatabaseArgs;
 use crate::discovery::Discovery;
+use crate::trust;
 use anyhow::Context;
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
@@ -15,6 +16,11 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 pub fn options(url: &str) -> anyhow::Result<MySqlConnectOptions> {
     let options: MySqlConnectOptions =
         url.parse().context("the database address is not of the form mysql://user:password@host:3306/database")?;
+    // An address that names authorities of its own means those alone.
+    let options = match url.contains("ssl-ca=") || url.contains("sslca=") {
+        true => options,
+        false => options.ssl_ca_from_pem(trust::authorities().to_vec()),
+    };
     Ok(options.statement_cache_capacity(256))
 }
 
