@@ -4,5 +4,8 @@ mod backend;
 mod balancer;
 mod cache;
 mod database;
+mod instance;
 mod lifecycle;
+mod scaling;
+mod service;
 mod world;
