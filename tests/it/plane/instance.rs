@@ -7,7 +7,7 @@ use ticketctl::local::plane::State;
 
 use super::backend::get;
 use super::service::{GROUP, Service, hosts};
-use super::world::{World, kill, listens};
+use super::world::{World, kill, listens, said};
 
 /// Clients that ask all the time, and fail with the first answer that isn't right.
 struct Load {
@@ -108,10 +108,20 @@ async fn instances_boot_serve_in_turn_heal_are_replaced_and_go() {
     let answered = load.end().await;
     assert!(answered > 20 && grown.contains(&left[0]), "{answered} requests");
 
+    // With a certificate it speaks HTTPS, as the local authority vouches for.
+    service.listen_securely(&world.cx).await;
+    let places = || world.entry("shop-test-alb").map(|entry| entry.address).unwrap_or_default();
+    let place = world.until("a second listener", || places().split_once(", ").map(|(_, place)| place.to_owned())).await;
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["--silent", "--show-error", "--cacert"]).arg(world.authority()).arg(format!("https://{place}/"));
+    let answer = said(tokio::task::spawn_blocking(move || curl.output()).await.expect("no panic").expect("curl runs"));
+    assert!(answer.ends_with("hello \"shop\""), "{answer}");
+
     let addresses: Vec<String> = world.status().entries.into_iter().map(|entry| entry.address).collect();
     service.delete(&world.cx).await;
     world.until("nothing is left", || world.status().entries.is_empty().then_some(())).await;
-    assert!(addresses.iter().all(|address| !listens(address)), "{addresses:?}");
+    let places = addresses.iter().flat_map(|address| address.split(", "));
+    assert!(places.clone().all(|place| !listens(place)), "{addresses:?}");
     world.kill_supervisor();
     assert_eq!(world.processes(), Vec::<String>::new());
 }

@@ -8,4 +8,5 @@ mod instance;
 mod lifecycle;
 mod scaling;
 mod service;
+mod site;
 mod world;

@@ -36,7 +36,8 @@ impl World {
         let cx = endpoint.clients().await;
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("local");
-        let mut world = Self { endpoint, cx, data, supervisor: None, environment: environment.to_vec(), _directory: directory };
+        let mut world =
+            Self { endpoint, cx, data, supervisor: None, environment: environment.to_vec(), _directory: directory };
         world.supervise();
         world
     }
