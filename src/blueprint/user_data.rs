@@ -233,7 +233,7 @@ mod tests {
             log_group: "/ticketctl/ticketing-dev/web".into(),
             group: "ticketing-dev-web-asg".into(),
             port: 8080,
-            health_path: "/api/health/ready",
+            health_path: "/readyz",
             stop_seconds: 60,
         })
     }

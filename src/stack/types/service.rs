@@ -288,7 +288,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            path: "/api/health/ready".to_owned(),
+            path: "/readyz".to_owned(),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
             healthy: 2,

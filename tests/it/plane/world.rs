@@ -21,16 +21,23 @@ pub struct World {
     pub cx: Context,
     pub data: PathBuf,
     supervisor: Option<Child>,
+    environment: Vec<(&'static str, &'static str)>,
     _directory: tempfile::TempDir,
 }
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With variables in the supervisor's environment.
+    pub async fn start_with(environment: &[(&'static str, &'static str)]) -> Self {
         let endpoint = Endpoint::start().await;
         let cx = endpoint.clients().await;
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("local");
-        let mut world = Self { endpoint, cx, data, supervisor: None, _directory: directory };
+        let mut world =
+            Self { endpoint, cx, data, supervisor: None, environment: environment.to_vec(), _directory: directory };
         world.supervise();
         world
     }
@@ -40,6 +47,7 @@ impl World {
         let cache = environment::user_cache().expect("a cache directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ticketctl"));
         command.args(["local", "supervise", "--endpoint", &self.endpoint.url(), "--data"]).arg(&self.data);
+        command.envs(self.environment.iter().copied());
         let child = command.arg("--cache").arg(cache).stdin(Stdio::null()).spawn().expect("ticketctl runs");
         self.supervisor = Some(child);
     }
