@@ -20,12 +20,14 @@ const NEWEST_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kern
 /// # Errors
 /// Calls that failed, and architectures that have no image.
 pub async fn facts(scan: &Scan<'_>, stack: &Stack, programs: &Artifacts) -> Result<Facts> {
-    let (place, subnets) = tokio::try_join!(facts_of_place(scan), subnets(scan))?;
-    let place = Facts { subnets, ..place };
+    let place = async {
+        let (place, subnets) = tokio::try_join!(facts_of_place(scan), subnets(scan))?;
+        Result::Ok(Facts { subnets, ..place })
+    };
     if stack.services.is_empty() {
-        return Ok(place);
+        return place.await;
     }
-    let mut templates = scan.of::<LaunchTemplate>().await?;
+    let (place, mut templates) = tokio::try_join!(place, scan.of::<LaunchTemplate>())?;
     templates.sort_by(|a, b| a.logical_id.cmp(&b.logical_id));
     let images = images(scan, stack, &templates).await?;
     let artifacts = artifacts(stack, &place, programs, &templates);

@@ -43,6 +43,7 @@ fn pair(seed: u64) -> (Value, Value) {
 async fn lives(before: &Value, after: &Value) {
     let world = World::new().await;
     let certificate = world.request_certificate().await;
+    world.program(0);
     let write =
         |stack: &Value| world.write("stack.yaml", &stack.to_string().replace(stacks::CERTIFICATE, &certificate));
     for stack in [before, after] {

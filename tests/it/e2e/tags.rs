@@ -11,7 +11,7 @@ const TAGLESS: [&str; 2] = ["scaling_policy", "subscription"];
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_tag_reaches_everything_that_can_carry_one_in_place() {
     let world = World::new().await;
-    let stack = World::stack("two-services.yaml");
+    let stack = world.stack("two-services.yaml");
     let email = ["--set", "alerts.email=ops@example.com"];
     world.on(&stack, "apply", &[&email[..], &["--yes"]].concat()).await.exits(0);
 

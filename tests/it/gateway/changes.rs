@@ -4,7 +4,7 @@ use aws_sdk_cloudwatch::types::Tag;
 use aws_sdk_ec2::types::{Filter, VpcEndpointType};
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetGroupAttribute};
 
-use super::world::{code, network};
+use super::world::{code, group, instances, launch_template, network};
 use crate::support::{Endpoint, REGION};
 
 #[tokio::test]
@@ -114,4 +114,18 @@ async fn a_dashboard_keeps_its_tags() {
     cx.cloudwatch.delete_dashboards().dashboard_names("shop").send().await.expect("deleted");
     let refused = cx.cloudwatch.list_tags_for_resource().resource_arn(arn).send().await;
     assert_eq!(code(refused), "ResourceNotFoundException");
+}
+
+#[tokio::test]
+async fn a_group_takes_its_instances_along_when_it_leaves_a_subnet() {
+    let endpoint = Endpoint::start().await;
+    let cx = endpoint.clients().await;
+    let network = network(&cx).await;
+    let template = launch_template(&cx, "web").await;
+    group(&cx, "web", &template, &network, 2).await;
+    let update = cx.autoscaling.update_auto_scaling_group().auto_scaling_group_name("web");
+    update.vpc_zone_identifier(&network.subnets[0]).send().await.expect("changed");
+    let zones: Vec<String> = instances(&cx, "web").await.into_iter().map(|(_, zone, _)| zone).collect();
+    assert_eq!(zones, [format!("{REGION}a"), format!("{REGION}a")]);
+    cx.ec2.delete_subnet().subnet_id(&network.subnets[1]).send().await.expect("nothing is in it any more");
 }
