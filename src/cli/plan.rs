@@ -105,8 +105,8 @@ pub fn make(blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<Plan
     }
     match taken_range(&plan, inventory) {
         Some(message) => Err(Failure::new(message).hint(
-            "the order of network.zones decides which subnet lies where: put new zones at the end, take them away from \
-             there, or write network.subnets out",
+            "network.subnets is in the order of network.zones: let each zone that stays keep its networks, and give new \
+             zones others",
         )),
         None => Ok(plan),
     }

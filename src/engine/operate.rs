@@ -129,7 +129,7 @@ impl Operate<'_> {
     /// The resource with our tags, if a create call left one.
     async fn look_for_own(&self) -> Result<Option<Owned>, Stop> {
         let kind = self.operation.kind;
-        let found = kind.find(&Scan::new(self.cx), &Select::Stack).await.map_err(failed)?;
+        let found = Scan::new(self.cx).find(kind, &Select::Stack).await.map_err(failed)?;
         let old = self.operation.owned.as_ref().map(|owned| &owned.found.id);
         let ours = |found: &Found| {
             found.logical_id == self.operation.id && found.status != Status::Deleting && Some(&found.id) != old
@@ -159,7 +159,7 @@ impl Operate<'_> {
                 _ => return Err(failed(error)),
             }
             // A part of the change may have been made: what is left of it is worked out anew.
-            match kind.find(&Scan::new(self.cx), &Select::One(&known.id)).await {
+            match Scan::new(self.cx).find(kind, &Select::One(&known.id)).await {
                 Ok(found) => owned.found = found.into_iter().next().unwrap_or(owned.found),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(failed(error)),

@@ -126,7 +126,7 @@ impl Kind for DbInstance {
             modify(cx, change).await?;
         }
         if let Some(tags) = change.tags() {
-            rds::set_tags(cx, change, tags).await?;
+            rds::set_tags(cx, change.found.output("arn"), tags).await?;
         }
         // Last: AWS refuses to reboot an instance that is being modified, and the engine then comes here again.
         if change.touches(&["parameters_applied"]) {

@@ -1,6 +1,7 @@
 //! What AWS has: one file per kind of resource, each with its spec and how to find, make, change and delete it.
 
 mod blocker;
+mod cloudwatch;
 mod ec2;
 pub mod elasticache;
 pub mod elb;

@@ -1,5 +1,6 @@
 //! The main job as people do it: the binary against an emulator behind the gateway, over real HTTP.
 
+mod any_stack;
 mod drift;
 mod life;
 mod limits;
@@ -8,4 +9,5 @@ mod operations;
 mod rollout;
 mod safety;
 mod shift;
+mod tags;
 mod world;

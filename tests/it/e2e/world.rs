@@ -9,6 +9,14 @@ use ticketctl::{aws::Context, stack};
 
 use crate::support::{Endpoint, Ran};
 
+/// The smallest stack: a network and nothing in it.
+pub const NETWORK: &str = "
+project: shop
+environment: test
+region: ap-northeast-2
+network: {zones: [a, c], nat: single}
+";
+
 /// An emulator behind the gateway, a home folder, and the binary.
 pub struct World {
     cloud: Endpoint,
@@ -80,6 +88,13 @@ impl World {
     /// The same as ticketctl has them for a stack.
     pub async fn clients_of(&self, stack: &str) -> Context {
         self.cloud.context(stack).await
+    }
+
+    /// The ARN of a new certificate in ACM.
+    pub async fn request_certificate(&self) -> String {
+        let wish = json!({"DomainName": "shop.example.com"});
+        let (_, answer) = self.cloud.json_call("acm", "CertificateManager.RequestCertificate", &wish).await;
+        answer["CertificateArn"].as_str().unwrap_or_else(|| panic!("no certificate: {answer}")).to_owned()
     }
 
     /// Writes a file into the home folder.

@@ -69,12 +69,26 @@ impl Endpoint {
 
     /// A call of the gateway's own paths: the status, and the body as JSON.
     pub async fn control(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+        self.send(&format!("{method} /_ticketctl/{path} HTTP/1.1\r\n"), body).await
+    }
+
+    /// A call of a service for which there is no client here, in the JSON protocol; `target` is the service's own prefix and
+    /// the operation.
+    pub async fn json_call(&self, service: &str, target: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let scope = format!("test/20260101/{REGION}/{service}/aws4_request");
+        let head = format!(
+            "POST / HTTP/1.1\r\nX-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n"
+        );
+        self.send(&head, &body.to_string()).await
+    }
+
+    /// Sends a request with these first lines: the status, and the body as JSON.
+    async fn send(&self, head: &str, body: &str) -> (u16, serde_json::Value) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(self.gateway).await.expect("the gateway listens");
-        let request = format!(
-            "{method} /_ticketctl/{path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let length = body.len();
+        let request = format!("{head}Host: gateway\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
