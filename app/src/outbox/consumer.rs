@@ -8,8 +8,10 @@ use crate::{notifications, waitlist};
 
 /// Acts on a message. After an error it comes again.
 pub async fn handle(state: &AppState, message: &Message) -> Result<()> {
+    if let Some(text) = text_of_sale(message) {
+        return notifications::notify(state, message, &text).await;
+    }
     let text = match message.kind.as_str() {
-        "reservation.confirmed" => format!("Your reservation of {} is confirmed.", tickets(message)),
         "reservation.cancelled" => format!("Your reservation of {} is cancelled.", tickets(message)),
         waitlist::OFFERED => format!("{} came back for you. Accept the offer before it ends.", tickets(message)),
         waitlist::EXPIRED => format!("Your offer of {} has ended.", tickets(message)),
@@ -23,6 +25,11 @@ pub async fn handle(state: &AppState, message: &Message) -> Result<()> {
         }
     };
     notifications::notify(state, message, &text).await
+}
+
+/// What the buyer is told, if this message tells of a sale.
+pub fn text_of_sale(message: &Message) -> Option<String> {
+    (message.kind == "reservation.confirmed").then(|| format!("Your reservation of {} is confirmed.", tickets(message)))
 }
 
 fn tickets(message: &Message) -> String {

@@ -3,6 +3,7 @@
 mod accounts;
 mod aftermath;
 mod browser;
+mod clocks;
 mod contract;
 mod door;
 mod faults;

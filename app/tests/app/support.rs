@@ -207,6 +207,17 @@ impl App {
         }
     }
 
+    /// An instance in another process, on the same database and Redis.
+    pub fn at(&self, address: &str) -> Self {
+        Self {
+            state: self.state.clone(),
+            db: self.db.clone(),
+            args: self.args.clone(),
+            address: address.to_owned(),
+            client: self.client.clone(),
+        }
+    }
+
     pub async fn send(
         &self,
         method: Method,
