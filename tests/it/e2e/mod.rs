@@ -5,5 +5,6 @@ mod life;
 mod limits;
 mod mishaps;
 mod rollout;
+mod preflight;
 mod safety;
-mod world;
+pub mod world;
