@@ -4,7 +4,7 @@ mod drift;
 mod life;
 mod limits;
 mod mishaps;
-mod rollout;
 mod preflight;
+mod rollout;
 mod safety;
 pub mod world;
