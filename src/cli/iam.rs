@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum IamCommand {
     /// Print the least policy with which the stack can be made, changed and destroyed. Asks AWS nothing.
+    ///
+    /// It fits into an inline policy of a role.
     Policy(PolicyArguments),
 }
 

