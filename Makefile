@@ -4,6 +4,7 @@ SHELL := /bin/bash
 # Tests find the emulators' virtual environments here; the demo makes its own, as a user's first run does.
 test bench: export TICKETCTL_MOTO_VENV ?= $(CURDIR)/target/moto
 test: export TICKETCTL_LOCALSTACK_VENV ?= $(CURDIR)/target/localstack
+test: export TICKETCTL_CHECKS_VENV ?= $(CURDIR)/target/checks
 
 .PHONY: help demo test bench lint build
 

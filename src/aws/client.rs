@@ -41,6 +41,7 @@ pub struct Context {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub sts: aws_sdk_sts::Client,
+    pub quotas: aws_sdk_servicequotas::Client,
     account: Arc<OnceCell<String>>,
     config: SdkConfig,
 }
@@ -103,6 +104,7 @@ impl Context {
             logs: aws_sdk_cloudwatchlogs::Client::new(config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             sts: aws_sdk_sts::Client::new(config),
+            quotas: aws_sdk_servicequotas::Client::new(config),
             account: Arc::new(OnceCell::new()),
             config: config.clone(),
         }

@@ -15,6 +15,11 @@ use crate::{
 /// Source: <https://docs.aws.amazon.com/linux/al2023/ug/ec2.html>
 const NEWEST_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
+/// The SSM parameter that names the newest image for an architecture.
+pub fn newest_image_parameter(architecture: &str) -> String {
+    format!("{NEWEST_IMAGE}{architecture}")
+}
+
 /// The facts for compiling `stack` with these programs. What `scan` lists here needs not be listed again.
 ///
 /// # Errors
@@ -105,7 +110,7 @@ pub async fn newest_images(cx: &Context, architectures: &BTreeSet<&str>) -> Resu
     if architectures.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let names = architectures.iter().map(|architecture| format!("{NEWEST_IMAGE}{architecture}")).collect();
+    let names = architectures.iter().map(|architecture| newest_image_parameter(architecture)).collect();
     let answer = cx.ssm.get_parameters().set_names(Some(names)).send().await?;
     let mut images: BTreeMap<String, String> = answer
         .parameters()

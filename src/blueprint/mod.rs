@@ -29,8 +29,8 @@ use crate::{
     stack::Stack,
 };
 
-pub use facts::{facts, facts_of_place};
-pub use user_data::Artifact;
+pub use facts::{facts, facts_of_place, newest_image_parameter};
+pub use user_data::{Artifact, artifact_prefix};
 
 /// What `stack` means in AWS.
 ///

@@ -12,6 +12,6 @@ pub async fn run(global: &Global, output: plan::Output) -> Result<u8> {
     };
     let inventory = inventory.map_err(|errors| super::project::unreadable(&errors))?;
     let plan = plan::make(&blueprint, &inventory)?;
-    plan::print(global, &plan, &output)?;
+    plan::print(global, &plan, None, &output)?;
     Ok(plan::exit_code(&plan, &output))
 }

@@ -14,6 +14,7 @@ use crate::{
     aws::Context,
     blueprint::Blueprint,
     engine::{self, Action, Plan},
+    preflight::Outlook,
     resource::{Kind, Subnet},
     ui,
 };
@@ -50,16 +51,17 @@ pub enum Format {
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let project = Project::open(global).await?;
-    let (blueprint, plan) = match unchanged(&project, &arguments).await? {
-        Some(unchanged) => unchanged,
+    let (blueprint, plan, outlook) = match unchanged(&project, &arguments).await? {
+        Some((blueprint, plan)) => (blueprint, plan, None),
         None => {
             let (blueprint, inventory) = project.look().await?;
             tell(&project, &blueprint, &inventory).await?;
             let plan = make(&blueprint, &inventory)?;
-            (blueprint, plan)
+            let outlook = Outlook::of(&project.cx, &blueprint, &inventory, &plan).await;
+            (blueprint, plan, outlook.map_err(|cycle| Failure::new(cycle.to_string()))?)
         }
     };
-    print(global, &plan, &arguments.output)?;
+    print(global, &plan, outlook.as_ref(), &arguments.output)?;
     if let Some(path) = &arguments.out {
         SavedPlan::new(&project.cx, blueprint, plan.clone()).await?.write(path)?;
         if !global.quiet {
@@ -128,15 +130,30 @@ fn taken_range(plan: &Plan, inventory: &engine::Inventory) -> Option<String> {
     })
 }
 
-pub fn print(global: &Global, plan: &Plan, output: &Output) -> Result<()> {
+/// Prints a plan and, if it does something, what it leads to.
+pub fn print(global: &Global, plan: &Plan, outlook: Option<&Outlook>, output: &Output) -> Result<()> {
     let mut out = anstream::stdout().lock();
     match output.format {
-        Format::Text => write!(out, "{}", ui::text::plan(plan, ui::text::Detail { creations: global.verbose > 0 }))?,
-        Format::Json => {
-            let json = serde_json::to_string_pretty(plan).expect("a plan is plain data");
-            writeln!(out, "{json}")?;
+        Format::Text => {
+            write!(out, "{}", ui::text::plan(plan, ui::text::Detail { creations: global.verbose > 0 }))?;
+            if let Some(outlook) = outlook {
+                write!(out, "\n{}", ui::outlook::text(outlook))?;
+            }
         }
-        Format::Markdown => write!(out, "{}", ui::markdown::plan(plan))?,
+        Format::Json => {
+            let mut json = serde_json::to_value(plan).expect("a plan is plain data");
+            if let Some(outlook) = outlook {
+                json["outlook"] = serde_json::to_value(outlook).expect("an outlook is plain data");
+            }
+            writeln!(out, "{json:#}")?;
+        }
+        Format::Markdown => {
+            write!(out, "{}", ui::markdown::plan(plan))?;
+            if let Some(outlook) = outlook {
+                let text = anstream::adapter::strip_str(&ui::outlook::text(outlook)).to_string();
+                write!(out, "\n```text\n{text}```\n")?;
+            }
+        }
     }
     Ok(())
 }

@@ -30,15 +30,7 @@ pub struct Project {
 impl Project {
     /// Reads and checks the stack file and connects.
     pub async fn open(global: &Global) -> Result<Project> {
-        // Zones, certificates and names depend on the region, so it counts as a value of the stack file.
-        let region = global.region.iter().map(|region| format!("region={region}"));
-        let sets: Vec<String> = global.set.iter().cloned().chain(region).collect();
-        let loaded =
-            stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
-        if !loaded.warnings.is_empty() && !global.quiet {
-            ui::tell(loaded.warnings.render(true));
-        }
-        let stack = loaded.stack;
+        let stack = stack(global)?;
         let endpoint_url = match global.local {
             true => Some(local::up(global, None, false).await?.endpoint),
             false => global.endpoint_url.clone().filter(|url| !url.is_empty()),
@@ -114,6 +106,18 @@ impl Project {
         Err(Failure::new("the run before this one ended uncleanly, and what AWS lists hasn't come to rest since")
             .hint("run the command again in a minute"))
     }
+}
+
+/// Reads and checks the stack file, and connects to nothing.
+pub fn stack(global: &Global) -> Result<Stack> {
+    // Zones, certificates and names depend on the region, so it counts as a value of the stack file.
+    let region = global.region.iter().map(|region| format!("region={region}"));
+    let sets: Vec<String> = global.set.iter().cloned().chain(region).collect();
+    let loaded = stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
+    if !loaded.warnings.is_empty() && !global.quiet {
+        ui::tell(loaded.warnings.render(true));
+    }
+    Ok(loaded.stack)
 }
 
 /// The failure of a look at AWS.

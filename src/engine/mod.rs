@@ -3,6 +3,7 @@
 mod control;
 mod diff;
 mod event;
+mod forecast;
 mod graph;
 mod inventory;
 pub mod lock;
@@ -13,6 +14,8 @@ mod run;
 
 pub use diff::{Attribute, compare};
 pub use event::{Event, Observer, Outcome};
+pub use forecast::{Forecast, Interruption, forecast};
+pub use graph::Cycle;
 pub use inventory::{Gap, Inventory, Owned};
 pub use plan::{Action, DESTROYED, FORMAT_VERSION, Omission, Plan, Step, Summary, check, plan, plan_destroy};
 pub use run::{Failure, Options, Report, run};

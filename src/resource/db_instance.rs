@@ -144,7 +144,7 @@ impl Kind for DbInstance {
 
 /// The history of Performance Insights that costs nothing.
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_PerfInsights.Overview.cost.html>
-const INSIGHTS_DAYS: i32 = 7;
+pub const INSIGHTS_DAYS: i32 = 7;
 
 async fn modify(cx: &Context, change: &Change<DbInstanceSpec>) -> Result<()> {
     let spec = &change.desired.spec;

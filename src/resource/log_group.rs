@@ -25,6 +25,11 @@ pub fn name(stack: &str, service: &str) -> String {
     format!("/ticketctl/{stack}/{service}")
 }
 
+/// The service whose log group has this logical id.
+pub fn service(logical_id: &str) -> &str {
+    logical_id.strip_prefix(ID_PREFIX).unwrap_or(logical_id)
+}
+
 impl Kind for LogGroup {
     const NAME: &'static str = "log_group";
     const TRAITS: Traits = Traits::INSTANT;
@@ -54,8 +59,7 @@ impl Kind for LogGroup {
     }
 
     async fn create(cx: &Context, desired: &Desired<LogGroupSpec>) -> Result<Created> {
-        let service = desired.logical_id.strip_prefix(ID_PREFIX).unwrap_or(&desired.logical_id);
-        let name = name(&cx.stack, service);
+        let name = name(&cx.stack, service(&desired.logical_id));
         let tags = desired.tags.clone().into_iter().collect();
         let answer = cx.logs.create_log_group().log_group_name(&name).set_tags(Some(tags)).send().await;
         match answer.map_err(Error::from) {

@@ -14,7 +14,7 @@ use crate::aws::{Context, Error, Result, Tags};
 pub struct Role;
 
 /// The name of a role's inline policy.
-const POLICY: &str = "ticketctl";
+pub const POLICY: &str = "ticketctl";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RoleSpec {

@@ -209,8 +209,9 @@ async fn set_attributes(cx: &Context, arn: &str, attributes: Vec<(&str, String)>
     Ok(())
 }
 
+/// The attributes that Elastic Load Balancing keeps as texts.
 /// Source of the names: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html>
-fn wished_attributes(spec: &TargetGroupSpec) -> Vec<(&'static str, String)> {
+pub(crate) fn wished_attributes(spec: &TargetGroupSpec) -> Vec<(&'static str, String)> {
     vec![
         (DEREGISTRATION_DELAY, spec.deregistration_delay.to_string()),
         (SLOW_START, spec.slow_start.to_string()),

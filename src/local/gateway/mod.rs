@@ -6,7 +6,8 @@
 //!
 //! Paths under `/_ticketctl/` are the gateway's own: `health`, `changes` (how many there were, and in which regions),
 //! `auth-tokens` (the passwords of the replication groups, which AWS never tells, for the processes that stand for them),
-//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
+//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE), `requests`
+//! (POST: keep whole requests from now on; DELETE: tell them and stop) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
 //! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth`. The kinds are
 //! `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag` (`seconds`) and
 //! `pause` (`when`: `before` or `after`), at which a test can kill the caller: the call and all changes after it hang.
@@ -20,6 +21,7 @@ mod gaps;
 pub mod plane;
 mod refusals;
 mod reply;
+mod requests;
 mod state;
 mod tokens;
 mod upstream;
@@ -119,6 +121,7 @@ async fn respond(state: &State, request: Request<Incoming>) -> Result<Response<F
         state.reset();
     }
     let call = Call::read(parts.method, parts.uri, parts.headers, body);
+    state.requests.keep(&call);
     let (number, kinds) = state.faults.receive(&call);
     let outcome = match state.faults.before(number, &kinds, &call).await {
         Some(Outcome::Answer(reply)) => Outcome::Answer(finish(&call, reply)),
@@ -271,6 +274,13 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
             state.faults.forget_records();
             done()
         }
+        (&Method::POST, "requests") => {
+            state.requests.begin();
+            done()
+        }
+        (&Method::DELETE, "requests") => {
+            Reply::json(StatusCode::OK, &serde_json::json!({"requests": state.requests.end()}))
+        }
         (&Method::POST, "faults") => match serde_json::from_slice::<Faults>(body) {
             Ok(faults) => {
                 state.faults.replace(faults);
@@ -284,7 +294,7 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
         }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, plane, calls and faults under /_ticketctl/"}),
+            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, plane, calls, requests and faults under /_ticketctl/"}),
         ),
     }
 }

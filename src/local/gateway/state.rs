@@ -12,6 +12,7 @@ use super::faults::FaultState;
 use super::form::Form;
 use super::gaps::{ParameterGroup, Refresh, ReplicationGroup, SubnetGroup};
 use super::reply::Reply;
+use super::requests::Requests;
 use super::upstream::Upstream;
 use super::xml::Element;
 
@@ -24,6 +25,7 @@ pub struct State {
     pub faults: FaultState,
     /// What has happened, for whoever follows the control plane.
     news: Mutex<News>,
+    pub requests: Requests,
     memory: Mutex<Memory>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -68,6 +70,7 @@ impl State {
             strict: options.strict,
             faults: FaultState::new(),
             news: Mutex::default(),
+            requests: Requests::default(),
             memory: Mutex::default(),
             turns: Mutex::default(),
         }

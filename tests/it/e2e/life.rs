@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use ticketctl::aws::Context;
 
-use crate::e2e::world::World;
+use crate::{checks::requests::prove, e2e::world::World};
 
 /// How many resources of each kind the stack owns.
 async fn kinds(world: &World, stack: &std::path::Path) -> BTreeMap<String, usize> {
@@ -84,9 +84,18 @@ async fn seen_from_outside(world: &World) {
 
 /// Destroys the stack and looks, past ticketctl, whether anything is left.
 pub async fn destroyed(world: &World, stack: &std::path::Path, more: &[&str]) {
+    destroy(world, stack, more).await;
+    nothing_is_left(world).await;
+}
+
+async fn destroy(world: &World, stack: &std::path::Path, more: &[&str]) {
     world.on(stack, "destroy", &[&["--yes"], more].concat()).await.exits(0);
     let rows = world.on(stack, "resources", &["--json"]).await.exits(0).json();
     assert_eq!(rows, json!([]));
+}
+
+/// Looks, past ticketctl, whether anything is left.
+async fn nothing_is_left(world: &World) {
     let cx = world.clients().await;
     let vpcs = cx.ec2.describe_vpcs().send().await.expect("vpcs");
     assert!(vpcs.vpcs().iter().all(|vpc| vpc.is_default() == Some(true)), "{vpcs:?}");
@@ -141,6 +150,7 @@ async fn nothing_smaller_left(cx: &Context) {
 async fn two_services_share_a_load_balancer_by_path() {
     let world = World::new().await;
     let stack = world.stack("two-services.yaml");
+    world.keep_requests().await;
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     let kinds = kinds(&world, &stack).await;
@@ -148,13 +158,16 @@ async fn two_services_share_a_load_balancer_by_path() {
     assert!(kinds.contains_key("listener_rule"), "{kinds:?}");
     let outputs: Value = world.on(&stack, "output", &["--json"]).await.exits(0).json();
     assert!(outputs["alb_url"].as_str().is_some_and(|url| url.starts_with("http")), "{outputs}");
-    destroyed(&world, &stack, &[]).await;
+    destroy(&world, &stack, &[]).await;
+    prove(&world, &stack, &[]).await;
+    nothing_is_left(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prod_is_guarded_until_its_guard_is_taken_off() {
     let world = World::new().await;
     let stack = world.stack("prod.yaml");
+    world.keep_requests().await;
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     let kinds = kinds(&world, &stack).await;
@@ -169,5 +182,7 @@ async fn prod_is_guarded_until_its_guard_is_taken_off() {
 
     let open = ["--set", "protect=false"];
     world.on(&stack, "apply", &[&["--yes"], &open[..]].concat()).await.exits(0);
-    destroyed(&world, &stack, &open).await;
+    destroy(&world, &stack, &open).await;
+    prove(&world, &stack, &[]).await;
+    nothing_is_left(&world).await;
 }

@@ -119,6 +119,18 @@ impl World {
         assert_eq!(status, 200, "{said}");
     }
 
+    /// Keeps whole requests from now on.
+    pub async fn keep_requests(&self) {
+        let (status, said) = self.cloud.control("POST", "requests", "").await;
+        assert_eq!(status, 200, "{said}");
+    }
+
+    /// The requests kept since then.
+    pub async fn requests(&self) -> Vec<Value> {
+        let (_, told) = self.cloud.control("DELETE", "requests", "").await;
+        told["requests"].as_array().cloned().unwrap_or_else(|| panic!("{told}"))
+    }
+
     /// The calls since the last time this was asked.
     pub async fn calls(&self) -> Vec<Value> {
         let (_, told) = self.cloud.control("GET", "calls", "").await;
