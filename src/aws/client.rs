@@ -1,6 +1,10 @@
 //! One SDK configuration, one client per service.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
@@ -50,8 +54,9 @@ impl Context {
     pub async fn load(stack: impl Into<String>, region: &str, target: &Target) -> Context {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(target.region.clone().unwrap_or_else(|| region.to_owned())))
-            // Adaptive mode keeps a client-side rate limit per service that backs off when AWS throttles.
-            .retry_config(RetryConfig::adaptive().with_max_attempts(8).with_max_backoff(Duration::from_secs(10)))
+            // Not the SDK's adaptive mode: its rate limit falls to a call in two seconds when a third of them is throttled, and a look
+            // takes a minute. Growing pauses with jitter are enough for the few hundred calls of a run.
+            .retry_config(RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(10)))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(Duration::from_secs(5))
@@ -84,6 +89,7 @@ impl Context {
         let endpoint_url = config.endpoint_url().map(str::to_owned);
         // Emulators answer on one host name for every bucket.
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(endpoint_url.is_some()).build();
+        let sns = aws_sdk_sns::config::Builder::from(config).retry_classifier(TooManyRequests).build();
         Context {
             stack,
             region: config.region().map(ToString::to_string).unwrap_or_default(),
@@ -97,7 +103,7 @@ impl Context {
             iam: aws_sdk_iam::Client::new(config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             sqs: aws_sdk_sqs::Client::new(config),
-            sns: aws_sdk_sns::Client::new(config),
+            sns: aws_sdk_sns::Client::from_conf(sns),
             ssm: aws_sdk_ssm::Client::new(config),
             secrets: aws_sdk_secretsmanager::Client::new(config),
             logs: aws_sdk_cloudwatchlogs::Client::new(config),
@@ -109,10 +115,8 @@ impl Context {
     }
 
     /// The same clients, but each call is sent once: for whoever must know what became of it before sending it again.
-    /// AWS's rate limits are still respected.
     pub fn without_retries(&self) -> Context {
-        let retry = RetryConfig::adaptive().with_max_attempts(1);
-        let config = self.config.to_builder().retry_config(retry).build();
+        let config = self.config.to_builder().retry_config(RetryConfig::disabled()).build();
         Context {
             account: self.account.clone(),
             emulator: self.emulator.clone(),
@@ -149,6 +153,24 @@ impl Context {
     /// The ARN of something in this account and region.
     pub async fn arn(&self, service: &str, resource: &str) -> Result<String> {
         Ok(format!("arn:{}:{service}:{}:{}:{resource}", partition(&self.region), self.region, self.account().await?))
+    }
+}
+
+/// SNS throttles with the code `Throttled`, which the SDK doesn't know, and the status 429, which tells the same.
+/// Source: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html#API_Publish_Errors>
+#[derive(Debug)]
+struct TooManyRequests;
+
+impl ClassifyRetry for TooManyRequests {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().map(|response| response.status().as_u16()) {
+            Some(429) => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "too many requests"
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a stack gets from what AWS has to what the blueprint wants: inventory, comparison, plan, run.
 
+mod choice;
 mod control;
 mod diff;
 mod event;
@@ -11,6 +12,7 @@ mod plan;
 pub mod record;
 mod run;
 
+pub use choice::choose;
 pub use diff::{Attribute, compare};
 pub use event::{Event, Observer, Outcome};
 pub use inventory::{Gap, Inventory, Owned};

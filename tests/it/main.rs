@@ -6,3 +6,4 @@ mod kinds;
 mod localstack;
 mod plane;
 mod support;
+mod sweep;

@@ -6,10 +6,13 @@
 //!
 //! Paths under `/_ticketctl/` are the gateway's own: `health`, `changes` (how many there were, and in which regions),
 //! `auth-tokens` (the passwords of the replication groups, which AWS never tells, for the processes that stand for them),
-//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
-//! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth`. The kinds are
-//! `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag` (`seconds`) and
-//! `pause` (`when`: `before` or `after`), at which a test can kill the caller: the call and all changes after it hang.
+//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE), `faults` (POST, DELETE), and `keep` and `back`
+//! (POST), which keep its memory and go back to it, for who can do the same with the emulator. Faults are posted as
+//! `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
+//! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth` or all `from` one on.
+//! The kinds are `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag`
+//! (`seconds`), `refuse` (`code` and `status`) and `pause` (`when`: `before` or `after`), at which a test can kill the caller: the
+//! call and all changes after it hang.
 
 mod call;
 mod cbor;
@@ -282,9 +285,19 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
             state.faults.replace(Faults::default());
             done()
         }
+        (&Method::POST, "keep") => {
+            state.keep();
+            done()
+        }
+        (&Method::POST, "back") => {
+            state.go_back();
+            done()
+        }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, plane, calls and faults under /_ticketctl/"}),
+            &serde_json::json!({
+                "error": "the gateway has health, changes, auth-tokens, plane, calls, faults, keep and back under /_ticketctl/",
+            }),
         ),
     }
 }
