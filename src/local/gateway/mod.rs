@@ -81,7 +81,7 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: Cancellati
         let state = state.clone();
         let shutdown = shutdown.clone();
         connections.spawn(async move {
-            let service = service_fn(|request| respond(&state, request));
+            let service = service_fn(|request| respond(state.clone(), request));
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
@@ -108,20 +108,28 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: Cancellati
 enum Cut {
     #[error("the connection is cut by a fault")]
     Fault,
+    #[error("the call could not be carried out: {0}")]
+    Panicked(tokio::task::JoinError),
     #[error(transparent)]
     Body(#[from] hyper::Error),
 }
 
-async fn respond(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
+async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(path) = parts.uri.path().strip_prefix("/_ticketctl/") {
-        return Ok(response(control(state, &parts.method, path, &body)));
+        return Ok(response(control(&state, &parts.method, path, &body)));
     }
     if parts.uri.path() == "/moto-api/reset" {
         state.reset();
     }
     let call = Call::read(parts.method, parts.uri, parts.headers, body);
+    // In a task of its own: a call that has arrived is carried out whole, whether or not its caller still lives.
+    tokio::spawn(async move { answer(&state, call).await }).await.map_err(Cut::Panicked)?
+}
+
+/// The answer, with whatever faults strike the call.
+async fn answer(state: &State, call: Call) -> Result<Response<Full<Bytes>>, Cut> {
     let (number, kinds) = state.faults.receive(&call);
     let outcome = match state.faults.before(number, &kinds, &call).await {
         Some(Outcome::Answer(reply)) => Outcome::Answer(finish(&call, reply)),

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::sweep::report::{Outcome, folder, workers};
+use crate::sweep::report::{Outcome, folder, stride, workers};
 
 const TEMPLATE: &str = include_str!("report.html.tera");
 
@@ -48,10 +48,14 @@ fn lines(outcomes: &[Outcome]) -> Vec<Line> {
 /// The conditions, in one line.
 fn conditions() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = match stride() {
+        1 => "every case".to_owned(),
+        stride => format!("one of {stride} kills and faults"),
+    };
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
     format!(
         "{date}, ticketctl {}, development build; stacks/dev.yaml against moto behind the strict gateway, {} clouds side by side \
-         on the same {cores} cores",
+         on the same {cores} cores; {share}",
         env!("CARGO_PKG_VERSION"),
         workers()
     )

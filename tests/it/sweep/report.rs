@@ -46,6 +46,14 @@ pub fn workers() -> usize {
     std::env::var("PROVE_WORKERS").ok().and_then(|count| count.parse().ok()).unwrap_or(2)
 }
 
+/// How many cases of a full sweep one is taken of: `PROVE_STRIDE`, or every one. An odd number, so that all phases have their turn.
+pub fn stride() -> usize {
+    let stride =
+        std::env::var("PROVE_STRIDE").ok().map_or(1, |stride| stride.parse().expect("PROVE_STRIDE is a number"));
+    assert!(stride % 2 == 1, "an even stride always takes the same phase");
+    stride
+}
+
 /// Where the full sweeps leave what they found.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prove")
