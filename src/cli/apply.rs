@@ -56,8 +56,8 @@ async fn under_lock(
     let services: Vec<&String> = project.stack.services.keys().collect();
     rollouts::settle(run, project, &services, arguments.flags.yes).await?;
     let (mut blueprint, mut inventory) = project.look().await?;
-    if run.lock.after_unclean_end {
-        inventory = project.settled(inventory).await?;
+    if let Some(end) = run.lock.after_unclean_end {
+        inventory = project.settled(inventory, end).await?;
     }
     if let Some(saved) = &saved {
         blueprint = saved.blueprint.clone();
@@ -68,7 +68,7 @@ async fn under_lock(
     }
     pause::refuse_paused(project, &inventory)?;
     rollouts::tell_given_up(project, &blueprint, &inventory);
-    let plan = plan::make(&blueprint, &inventory)?;
+    let plan = plan::make(&blueprint, &mut inventory)?;
     if let Some(saved) = &saved {
         saved.check_unmoved(&plan)?;
     }

@@ -100,8 +100,8 @@ pub fn named<'a>(project: &'a Project, name: Option<&str>) -> Result<Vec<&'a Str
 async fn under_lock(arguments: &Arguments, project: &Project, services: &[&String], run: &Run<'_>) -> Result<u8> {
     rollouts::settle(run, project, services, arguments.flags.yes).await?;
     let (blueprint, mut inventory) = project.look().await?;
-    if run.lock.after_unclean_end {
-        inventory = project.settled(inventory).await?;
+    if let Some(end) = run.lock.after_unclean_end {
+        inventory = project.settled(inventory, end).await?;
     }
     pause::refuse_paused(project, &inventory)?;
     for service in services {
@@ -112,7 +112,7 @@ async fn under_lock(arguments: &Arguments, project: &Project, services: &[&Strin
     programs::check(project, &blueprint, true).await?;
     forget_rollbacks(&mut inventory, services);
     let shift = arguments.strategy.shift();
-    let (mut plan, others) = split(plan::make(&blueprint, &inventory)?, services);
+    let (mut plan, others) = split(plan::make(&blueprint, &mut inventory)?, services);
     if shift.is_some() {
         // The service's own group keeps its release until the new one has proven itself.
         plan = plan.only(|step| step.kind == LaunchTemplate::NAME);

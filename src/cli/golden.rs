@@ -196,8 +196,11 @@ fn errors() {
         ("data would be lost", refused(guard_data(&without_data, &protected, &[]))),
         ("AWS itself guards the data", refused(guard_data(&without_data, &protected, &named))),
         ("AWS has moved since the plan", refused(saved.check_unmoved(&moved))),
-        ("written networks went to other zones", refused(make(&moved_zones, &applied(&blueprint(BEFORE))).map(drop))),
-        ("another network", refused(make(&moved_network, &applied(&blueprint(BEFORE))).map(drop))),
+        (
+            "written networks went to other zones",
+            refused(make(&moved_zones, &mut applied(&blueprint(BEFORE))).map(drop)),
+        ),
+        ("another network", refused(make(&moved_network, &mut applied(&blueprint(BEFORE))).map(drop))),
         ("an operation failed", verdict(&report, "apply").expect_err("it failed")),
         ("the run was stopped", verdict(&stopped, "destroy").expect_err("it was stopped")),
     ];

@@ -54,9 +54,9 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let (blueprint, plan, outlook) = match unchanged(&project, &arguments).await? {
         Some((blueprint, plan)) => (blueprint, plan, None),
         None => {
-            let (blueprint, inventory) = project.look().await?;
+            let (blueprint, mut inventory) = project.look().await?;
             tell(&project, &blueprint, &inventory).await?;
-            let plan = make(&blueprint, &inventory)?;
+            let plan = make(&blueprint, &mut inventory)?;
             let outlook = Outlook::of(&project.cx, &blueprint, &inventory, &plan).await;
             (blueprint, plan, outlook.map_err(|cycle| Failure::new(cycle.to_string()))?)
         }
@@ -76,8 +76,8 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
     if arguments.out.is_some() {
         return Ok(None);
     }
-    let (blueprint, inventory) = project.glance().await?;
-    let plan = make(&blueprint, &inventory)?;
+    let (blueprint, mut inventory) = project.glance().await?;
+    let plan = make(&blueprint, &mut inventory)?;
     if !plan.is_empty() || !plan.waits.is_empty() {
         return Ok(None);
     }
@@ -98,9 +98,10 @@ async fn tell(project: &Project, blueprint: &Blueprint, inventory: &engine::Inve
     Ok(())
 }
 
-/// The plan, with a mistake in the blueprint as an error.
-pub fn make(blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<Plan> {
-    let plan = engine::plan(blueprint, inventory).map_err(|cycle| Failure::new(cycle.to_string()))?;
+/// The plan, with a mistake in the blueprint as an error. The inventory keeps, of several with one logical id, the one that fits.
+pub fn make(blueprint: &Blueprint, inventory: &mut engine::Inventory) -> Result<Plan> {
+    let planned = engine::choose(blueprint, inventory).and_then(|()| engine::plan(blueprint, inventory));
+    let plan = planned.map_err(|cycle| Failure::new(cycle.to_string()))?;
     if plan.steps.iter().any(|step| step.id == "vpc" && step.action == Action::Replace) {
         return Err(Failure::new("the network of a stack that is there can't be changed: all that is in it would go")
             .hint("give the new network.cidr to a stack of another name and move over, or destroy this one first"));
@@ -184,6 +185,13 @@ impl SavedPlan {
     fn write(&self, path: &Path) -> Result<()> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::new(format!("can't write {}", path.display())).caused_by(error);
+        // A pipe or a device, such as /dev/stdout, is written to; a file in its place would help nobody.
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;
+            text.push(b'\n');
+            let mut device = std::fs::File::options().write(true).open(path).map_err(|error| failed(&error))?;
+            return device.write_all(&text).map_err(|error| failed(&error));
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
         serde_json::to_writer_pretty(&mut file, self).map_err(|error| failed(&error))?;

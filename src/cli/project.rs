@@ -1,5 +1,6 @@
 //! What most commands begin with: the stack file, the connection to AWS, the blueprint, the look at what is there.
 
+use jiff::Timestamp;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -16,6 +17,9 @@ use crate::{
     stack::{self, Stack},
     ui,
 };
+
+/// How far AWS's lists may lag behind its changes. They mostly do for a second or two.
+const LISTING_LAG: Duration = Duration::from_secs(5);
 
 /// A stack file and where it lives.
 pub struct Project {
@@ -93,12 +97,13 @@ impl Project {
         Ok((blueprint::compile(&self.stack, &facts?), inventory.map_err(|errors| unreadable(&errors))?))
     }
 
-    /// For after a run that died: AWS's lists lag behind what it did, so this looks until two inventories in a row agree.
-    pub async fn settled(&self, mut before: Inventory) -> Result<Inventory> {
+    /// For after a run that died at `end` or before: AWS's lists lag behind what it did, so this looks until two inventories in a
+    /// row agree, and some time has passed.
+    pub async fn settled(&self, mut before: Inventory, end: Timestamp) -> Result<Inventory> {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let now = Inventory::take(&self.cx).await.map_err(|errors| unreadable(&errors))?;
-            if now.agrees(&before) {
+            if now.agrees(&before) && Timestamp::now() > end + LISTING_LAG {
                 return Ok(now);
             }
             before = now;

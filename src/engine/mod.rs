@@ -1,5 +1,6 @@
 //! How a stack gets from what AWS has to what the blueprint wants: inventory, comparison, plan, run.
 
+mod choice;
 mod control;
 mod diff;
 mod event;
@@ -12,6 +13,7 @@ mod plan;
 pub mod record;
 mod run;
 
+pub use choice::choose;
 pub use diff::{Attribute, compare};
 pub use event::{Event, Observer, Outcome};
 pub use forecast::{Forecast, Interruption, forecast};

@@ -197,7 +197,7 @@ impl Rollout<'_> {
 
     /// Carries a step out; the answer is what the group wants from then on.
     async fn act(&self, fleet: &Fleet, step: Step) -> Result<i32, Error> {
-        let cx = self.cx.without_retries();
+        let cx = self.cx.fenced(self.permit.clone());
         match step {
             Step::Launch(count) => {
                 let desired = fleet.desired + count;

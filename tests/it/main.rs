@@ -7,3 +7,4 @@ mod kinds;
 mod localstack;
 mod plane;
 mod support;
+mod sweep;

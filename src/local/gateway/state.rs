@@ -27,6 +27,7 @@ pub struct State {
     news: Mutex<News>,
     pub requests: Requests,
     memory: Mutex<Memory>,
+    kept: Mutex<Memory>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -39,7 +40,7 @@ pub struct News {
     regions: BTreeSet<String>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Memory {
     pub refreshes: BTreeMap<String, Vec<Refresh>>,
     pub parameter_groups: IndexMap<String, ParameterGroup>,
@@ -72,6 +73,7 @@ impl State {
             news: Mutex::default(),
             requests: Requests::default(),
             memory: Mutex::default(),
+            kept: Mutex::default(),
             turns: Mutex::default(),
         }
     }
@@ -100,6 +102,16 @@ impl State {
     /// Forgets everything, when the emulator was told to.
     pub fn reset(&self) {
         *self.memory() = Memory::default();
+    }
+
+    /// Keeps what is known now, for [`State::go_back`].
+    pub fn keep(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.memory().clone();
+    }
+
+    /// Knows again what was kept, and nothing if nothing was.
+    pub fn go_back(&self) {
+        *self.memory() = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
     }
 
     /// Changes of one service take turns, so that what was checked still holds when the call is carried out. Reads pass.

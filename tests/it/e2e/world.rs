@@ -68,7 +68,11 @@ impl World {
 
     /// Runs the binary to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.command(arguments);
+        self.finish(self.command(arguments)).await
+    }
+
+    /// Runs a command to its end.
+    pub async fn finish(&self, mut command: Command) -> Ran {
         // The gateway runs on this test's threads, so none of them may be blocked.
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
         Ran::new(output.expect("the binary starts"))
@@ -108,6 +112,17 @@ impl World {
         self.home.path().join(name)
     }
 
+    /// Keeps the cloud as it is now, for [`World::back`].
+    pub async fn keep(&self) {
+        self.cloud.keep().await;
+    }
+
+    /// The cloud is again as it was when it was kept, and undisturbed.
+    pub async fn back(&self) {
+        self.disturb(json!([])).await;
+        self.cloud.back().await;
+    }
+
     /// Each call takes so much longer from now on.
     pub async fn slow_down(&self, milliseconds: u64) {
         self.disturb(json!([{"kind": "delay", "milliseconds": milliseconds}])).await;
@@ -131,10 +146,23 @@ impl World {
         told["requests"].as_array().cloned().unwrap_or_else(|| panic!("{told}"))
     }
 
+    /// The same, with chances that can be repeated.
+    pub async fn disturb_by_chance(&self, seed: u64, faults: Value) {
+        let faults = json!({"seed": seed, "faults": faults});
+        let (status, said) = self.cloud.control("POST", "faults", &faults.to_string()).await;
+        assert_eq!(status, 200, "{said}");
+    }
+
     /// The calls since the last time this was asked.
     pub async fn calls(&self) -> Vec<Value> {
-        let (_, told) = self.cloud.control("GET", "calls", "").await;
+        let calls = self.calls_so_far().await;
         self.cloud.control("DELETE", "calls", "").await;
+        calls
+    }
+
+    /// The same, and they will be told again.
+    pub async fn calls_so_far(&self) -> Vec<Value> {
+        let (_, told) = self.cloud.control("GET", "calls", "").await;
         told["calls"].as_array().cloned().unwrap_or_else(|| panic!("{told}"))
     }
 }
