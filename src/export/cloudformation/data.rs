@@ -12,9 +12,8 @@ use crate::resource::{
     cache_parameter_group::CacheParameterGroupSpec,
     cache_subnet_group::CacheSubnetGroupSpec,
     db_cluster::DbClusterSpec,
-    db_cluster_parameter_group::DbClusterParameterGroupSpec,
     db_instance::{DbInstanceSpec, INSIGHTS_DAYS},
-    db_parameter_group::DbParameterGroupSpec,
+    db_parameter_group::ParameterGroupSpec,
     db_subnet_group::DbSubnetGroupSpec,
     elasticache,
     replication_group::ReplicationGroupSpec,
@@ -37,8 +36,8 @@ impl CloudFormation for DbSubnetGroup {
 impl CloudFormation for DbClusterParameterGroup {
     const TYPE: &'static str = "AWS::RDS::DBClusterParameterGroup";
 
-    fn write(part: &Part<'_>, spec: DbClusterParameterGroupSpec) -> Resource {
-        let DbClusterParameterGroupSpec { name, family, parameters } = spec;
+    fn write(part: &Part<'_>, spec: ParameterGroupSpec) -> Resource {
+        let ParameterGroupSpec { name, family, parameters } = spec;
         Resource::new::<DbClusterParameterGroup>(json!({
             "DBClusterParameterGroupName": name,
             "Description": format!("Parameters of the database of {}", part.stack),
@@ -52,8 +51,8 @@ impl CloudFormation for DbClusterParameterGroup {
 impl CloudFormation for DbParameterGroup {
     const TYPE: &'static str = "AWS::RDS::DBParameterGroup";
 
-    fn write(part: &Part<'_>, spec: DbParameterGroupSpec) -> Resource {
-        let DbParameterGroupSpec { name, family, parameters } = spec;
+    fn write(part: &Part<'_>, spec: ParameterGroupSpec) -> Resource {
+        let ParameterGroupSpec { name, family, parameters } = spec;
         Resource::new::<DbParameterGroup>(json!({
             "DBParameterGroupName": name,
             "Description": format!("Parameters of the database instances of {}", part.stack),

@@ -49,6 +49,7 @@ pub fn facts(stack: &Stack) -> Facts {
         region: stack.region.clone(),
         images: images.collect(),
         artifacts: BTreeMap::new(),
+        subnets: BTreeMap::new(),
     };
     let artifacts = stack.services.iter().filter(|(_, service)| service.artifact.is_some());
     let artifact = |name: &str| Artifact::new(&place, &stack.name(), parameter(&artifact_parameter(name)));

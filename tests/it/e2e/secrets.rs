@@ -20,7 +20,7 @@ type Written = BTreeMap<String, Vec<u8>>;
 
 /// Runs ticketctl as talkative as it gets, and keeps what it says.
 async fn run(world: &World, written: &mut Written, arguments: &[&str], code: i32) {
-    let stack = World::stack("dev.yaml");
+    let stack = world.stack("dev.yaml");
     let mut command = world.command(&[arguments, &["-vv", "-f", stack.to_str().expect("UTF-8")]].concat());
     command.envs(PLANTED);
     let ran = world.finish(command).await.exits(code);

@@ -124,8 +124,8 @@ impl Stage {
         let cx = world.clients_of(STACK).await;
         let mut stage = Stage {
             job,
+            stack: world.stack("dev.yaml"),
             world,
-            stack: World::stack("dev.yaml"),
             cx,
             done: Census::default(),
             empty: Census::default(),
