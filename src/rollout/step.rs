@@ -45,7 +45,8 @@ pub fn next(fleet: &Fleet, release: u64, size: i32, batch: i32) -> Step {
             leaving => Step::Drain(leaving),
         };
     }
-    let leave = dispensable(&old, (present - size).min(extra), new_healthy + old_healthy - size);
+    let all: Vec<&Member> = fleet.present().collect();
+    let leave = dispensable(&old, &all, (present - size).min(extra), new_healthy + old_healthy - size);
     if !leave.is_empty() {
         return Step::Terminate(leave);
     }
@@ -58,12 +59,12 @@ pub fn next(fleet: &Fleet, release: u64, size: i32, batch: i32) -> Step {
 }
 
 /// The old instances that can go: `spare` at most, and of the healthy ones no more than `spare_healthy`.
-fn dispensable(old: &[&Member], mut spare: i32, mut spare_healthy: i32) -> Vec<String> {
+fn dispensable(old: &[&Member], all: &[&Member], mut spare: i32, mut spare_healthy: i32) -> Vec<String> {
     let mut crowd: BTreeMap<&str, usize> = BTreeMap::new();
-    for member in old {
+    for member in all {
         *crowd.entry(&member.zone).or_default() += 1;
     }
-    // What takes no requests goes first, then from the zone that has most of them.
+    // What takes no requests goes first, then from the zone that has most instances, new ones too.
     let mut order = old.to_vec();
     order.sort_by_key(|member| (member.state, std::cmp::Reverse(crowd[member.zone.as_str()]), member.id.clone()));
     let mut leave = Vec::new();
@@ -114,6 +115,9 @@ mod tests {
         assert!(matches!(next(&starting, 5, 2, 1), Step::Wait(_)));
         let healthy = fleet(3, &[("a", 4, Healthy), ("b", 4, Healthy), ("n", 5, Healthy)]);
         assert_eq!(next(&healthy, 5, 2, 1), Step::Terminate(vec!["a".into()]));
+        // The new one came up beside b: b goes, and the zones stay even.
+        let beside = fleet(3, &[("a", 4, Healthy), ("b", 4, Healthy), ("", 4, Leaving), ("n", 5, Healthy)]);
+        assert_eq!(next(&beside, 5, 2, 1), Step::Terminate(vec!["b".into()]));
         let half = fleet(2, &[("a", 4, Leaving), ("b", 4, Healthy), ("n", 5, Healthy)]);
         assert_eq!(next(&half, 5, 2, 1), Step::Launch(1));
         let last = fleet(2, &[("b", 4, Leaving), ("n", 5, Healthy), ("m", 5, Healthy)]);
