@@ -173,5 +173,6 @@ export default {
   "error.bad_time": "This is no valid date and time.",
   "error.bad_total": "This number of seats is not possible.",
   "error.bad_user_id": "This is no valid user.",
+  "error.email_unavailable": "E-mail cannot be set up at the moment. Please try again soon.",
   "error.push_unavailable": "Notifications cannot be set up at the moment. Please try again soon.",
 };

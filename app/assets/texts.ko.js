@@ -173,5 +173,6 @@ export default {
   "error.bad_time": "올바른 날짜와 시간이 아닙니다.",
   "error.bad_total": "사용할 수 없는 좌석 수입니다.",
   "error.bad_user_id": "올바른 사용자가 아닙니다.",
+  "error.email_unavailable": "지금은 이메일 알림을 설정할 수 없습니다. 잠시 후 다시 시도해 주세요.",
   "error.push_unavailable": "지금은 알림을 설정할 수 없습니다. 곧 다시 시도해 주세요.",
 };

@@ -156,6 +156,9 @@ pub struct MessagingArgs {
     /// SNS platform application through which devices get push messages
     #[arg(long, env = "TICKETING_SNS_PLATFORM_ARN")]
     pub sns_platform_arn: Option<String>,
+    /// SNS topic through which people who ask for it get e-mail
+    #[arg(long, env = "TICKETING_SNS_EMAIL_TOPIC_ARN")]
+    pub sns_email_topic_arn: Option<String>,
 }
 
 /// Times and limits that can be tuned.

@@ -4,13 +4,22 @@ use super::Message;
 use crate::error::Result;
 use crate::sales::requests;
 use crate::state::AppState;
-use crate::{notifications, waitlist};
+use crate::telemetry::traces;
+use crate::{notifications, queue, waitlist};
+use tracing::Instrument;
 
 /// Acts on a message. After an error it comes again.
 pub async fn handle(state: &AppState, message: &Message) -> Result<()> {
+    let span = tracing::debug_span!("consume", otel.kind = "consumer", kind = message.kind, id = message.id);
+    traces::follow(&span, message.traceparent.as_deref());
+    act(state, message).instrument(span).await
+}
+
+async fn act(state: &AppState, message: &Message) -> Result<()> {
     let text = match message.kind.as_str() {
         "reservation.confirmed" => format!("Your reservation of {} is confirmed.", tickets(message)),
         "reservation.cancelled" => format!("Your reservation of {} is cancelled.", tickets(message)),
+        queue::READY => "It is your turn: come and choose your tickets.".into(),
         waitlist::OFFERED => format!("{} came back for you. Accept the offer before it ends.", tickets(message)),
         waitlist::EXPIRED => format!("Your offer of {} has ended.", tickets(message)),
         requests::REQUESTED => match requests::carry_out(state, message).await? {

@@ -5,6 +5,7 @@ pub mod messaging;
 pub mod relay;
 
 use crate::sales::ReservationView;
+use crate::telemetry::traces;
 use serde_json::{Value, json};
 use sqlx::{MySqlConnection, QueryBuilder};
 
@@ -19,6 +20,8 @@ pub struct Message {
     pub event_id: u64,
     /// Details, by kind
     pub payload: Value,
+    /// The trace in which it happened
+    pub traceparent: Option<String>,
 }
 
 impl Message {
@@ -56,9 +59,10 @@ pub async fn write(
     if payloads.is_empty() {
         return Ok(());
     }
-    QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload) ")
+    let trace = traces::current();
+    QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload, traceparent) ")
         .push_values(payloads, |mut row, payload| {
-            row.push_bind(kind).push_bind(event_id).push_bind(payload);
+            row.push_bind(kind).push_bind(event_id).push_bind(payload).push_bind(&trace);
         })
         .build()
         .execute(connection)

@@ -19,6 +19,7 @@ struct Row {
     event_id: u64,
     payload: String,
     attempts: u32,
+    traceparent: Option<String>,
 }
 
 /// Relays until the task is dropped.
@@ -41,7 +42,7 @@ pub async fn run(state: &AppState) {
 async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
     let mut tx = state.db.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, kind, event_id, payload, attempts FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
+        "SELECT id, kind, event_id, payload, attempts, traceparent FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
     )
     .bind(BATCH)
     .fetch_all(&mut *tx)
@@ -103,6 +104,7 @@ impl Row {
             kind: self.kind.clone(),
             event_id: self.event_id,
             payload: serde_json::from_str(&self.payload).unwrap_or_default(),
+            traceparent: self.traceparent.clone(),
         }
     }
 }

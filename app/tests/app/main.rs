@@ -3,13 +3,16 @@
 mod accounts;
 mod aftermath;
 mod browser;
+mod cloud;
 mod contract;
 mod door;
 mod faults;
 mod money;
 mod oidc;
 mod operations;
+mod process;
 mod queue;
 mod races;
 mod support;
+mod traces;
 mod webdriver;

@@ -207,6 +207,17 @@ impl App {
         }
     }
 
+    /// The same database and accounts, seen through a service elsewhere, at an address such as `http://127.0.0.1:1`.
+    pub fn elsewhere(&self, url: &str) -> Self {
+        Self {
+            state: self.state.clone(),
+            db: self.db.clone(),
+            args: self.args.clone(),
+            address: url.trim_start_matches("http://").to_owned(),
+            client: self.client.clone(),
+        }
+    }
+
     pub async fn send(
         &self,
         method: Method,
