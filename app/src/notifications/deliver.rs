@@ -5,11 +5,13 @@ use crate::error::Result;
 use crate::outbox::Message;
 use crate::state::AppState;
 
-/// Stores a notification for the user whom a message is about, once per message, and passes it on.
+/// Stores a notification for the user whom a message is about, once per message, and passes it on. After an error the
+/// message comes again, and what was stored but not passed on is passed on then.
 pub async fn notify(state: &AppState, message: &Message, text: &str) -> Result<()> {
     let Some(user_id) = message.user_id() else { return Ok(()) };
     let stored = sqlx::query(
-        "INSERT IGNORE INTO notifications (message_id, user_id, kind, event_id, text, push) VALUES (?, ?, ?, ?, ?, 'NONE')",
+        "INSERT IGNORE INTO notifications (message_id, user_id, kind, event_id, text, push) \
+         VALUES (?, ?, ?, ?, ?, 'PENDING')",
     )
     .bind(message.id)
     .bind(user_id)
@@ -18,19 +20,28 @@ pub async fn notify(state: &AppState, message: &Message, text: &str) -> Result<(
     .bind(text)
     .execute(&state.db)
     .await?;
-    if stored.rows_affected() == 0 {
+    if stored.rows_affected() == 0 && !is_pending(state, message, user_id).await? {
         return Ok(());
     }
     email(state, user_id, text).await?;
-    if let Some(outcome) = push(state, user_id, text).await? {
-        sqlx::query("UPDATE notifications SET push = ? WHERE message_id = ? AND user_id = ?")
-            .bind(outcome)
+    let outcome = push(state, user_id, text).await?.unwrap_or("NONE");
+    sqlx::query("UPDATE notifications SET push = ? WHERE message_id = ? AND user_id = ?")
+        .bind(outcome)
+        .bind(message.id)
+        .bind(user_id)
+        .execute(&state.db)
+        .await?;
+    Ok(())
+}
+
+async fn is_pending(state: &AppState, message: &Message, user_id: &str) -> Result<bool> {
+    let push: Option<String> =
+        sqlx::query_scalar("SELECT push FROM notifications WHERE message_id = ? AND user_id = ?")
             .bind(message.id)
             .bind(user_id)
-            .execute(&state.db)
+            .fetch_optional(&state.db)
             .await?;
-    }
-    Ok(())
+    Ok(push.as_deref() == Some("PENDING"))
 }
 
 /// Whether at least one of the user's devices got it; none when there are none.
@@ -58,7 +69,7 @@ async fn push(state: &AppState, user_id: &str, text: &str) -> Result<Option<&'st
 }
 
 async fn email(state: &AppState, user_id: &str, text: &str) -> Result<()> {
-    let wanted: Option<u8> = sqlx::query_scalar("SELECT 1 FROM email_subscriptions WHERE user_id = ?")
+    let wanted: Option<String> = sqlx::query_scalar("SELECT user_id FROM email_subscriptions WHERE user_id = ?")
         .bind(user_id)
         .fetch_optional(&state.db)
         .await?;

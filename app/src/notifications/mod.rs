@@ -40,7 +40,7 @@ struct NotificationView {
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     read_at: Option<OffsetDateTime>,
-    /// Whether it reached the user's devices: `NONE` (there are none), `SENT` or `FAILED`
+    /// Whether it reached the user's devices: `PENDING`, `NONE` (there are none), `SENT` or `FAILED`
     push: String,
 }
 

@@ -2,6 +2,7 @@
 
 use super::Message;
 use crate::error::Result;
+use crate::events::settle;
 use crate::sales::requests;
 use crate::state::AppState;
 use crate::telemetry::traces;
@@ -19,6 +20,12 @@ async fn act(state: &AppState, message: &Message) -> Result<()> {
     let text = match message.kind.as_str() {
         "reservation.confirmed" => format!("Your reservation of {} is confirmed.", tickets(message)),
         "reservation.cancelled" => format!("Your reservation of {} is cancelled.", tickets(message)),
+        settle::CANCELLED => format!(
+            "The event does not take place: your reservation of {} has ended.{}",
+            tickets(message),
+            refund(message)
+        ),
+        settle::WAITLIST_CLOSED => "The event that you waited for does not take place.".into(),
         queue::READY => "It is your turn: come and choose your tickets.".into(),
         waitlist::OFFERED => format!("{} came back for you. Accept the offer before it ends.", tickets(message)),
         waitlist::EXPIRED => format!("Your offer of {} has ended.", tickets(message)),
@@ -38,5 +45,12 @@ fn tickets(message: &Message) -> String {
     match message.payload["quantity"].as_u64() {
         Some(1) | None => "a ticket".into(),
         Some(quantity) => format!("{quantity} tickets"),
+    }
+}
+
+fn refund(message: &Message) -> String {
+    match message.payload["amount"].as_u64() {
+        Some(0) | None => String::new(),
+        Some(amount) => format!(" {amount} went back to your wallet."),
     }
 }

@@ -1,6 +1,7 @@
 //! The relay: takes messages out of the outbox and passes them on, at least once and each to one relay at a time.
 
 use super::{Message, consumer};
+use crate::events::settle;
 use crate::state::AppState;
 use crate::waitlist;
 use sqlx::{MySqlConnection, QueryBuilder};
@@ -126,7 +127,7 @@ async fn repair(state: &AppState, messages: &[Message]) {
     let mut sold: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     let mut freed: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for message in messages {
-        let frees = message.kind == "reservation.cancelled" || message.kind == waitlist::EXPIRED;
+        let frees = ["reservation.cancelled", waitlist::EXPIRED, settle::CANCELLED].contains(&message.kind.as_str());
         let seats = if frees { &mut freed } else { &mut sold };
         seats.entry(message.event_id).or_default().extend(message.seats());
     }

@@ -191,7 +191,7 @@ async fn who_wants_it_gets_e_mail() {
     }
     let mail = sqs.receive_message().queue_url(&inbox.url).max_number_of_messages(10).wait_time_seconds(10);
     let mail = mail.send().await.expect("messages");
-    assert_eq!(mail.messages().len(), 1, "{mail:?}");
+    assert_eq!(mail.messages().len(), 1, "{mail:?}: {}", running.log());
     assert!(mail.messages()[0].body().expect("a body").contains("is confirmed"), "{mail:?}");
 
     app.delete("/api/notifications/email", Some(&kim)).await.expect(204);

@@ -3,13 +3,16 @@
 mod accounts;
 mod aftermath;
 mod browser;
+mod cancelled;
 mod cloud;
 mod contract;
 mod door;
 mod faults;
+mod fuzz;
 mod money;
 mod oidc;
 mod operations;
+mod pages;
 mod process;
 mod queue;
 mod races;

@@ -201,3 +201,23 @@ async fn nobody_gets_more_than_their_share() {
         assert!(may.contains(&passed), "{passed} passed, {may:?} may");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_instances_share_a_limit() {
+    let one = App::with(&["--user-rate", "5"]).await;
+    let two = one.another().await;
+    let user = one.user(Role::User).await;
+    let started = std::time::Instant::now();
+    let count = async |app: &App| {
+        let mut passed = 0_u32;
+        while started.elapsed() < Duration::from_secs(6) {
+            passed += u32::from(app.get("/api/auth/me", Some(&user)).await.status.as_u16() == 200);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        passed
+    };
+    let (first, second) = tokio::join!(count(&one), count(&two));
+    // Each for itself would let 40 pass: a burst of 10 and five per second.
+    let may = 10 + 5 * (started.elapsed().as_secs() as u32 + 1);
+    assert!((25..may + 15).contains(&(first + second)), "{first} and {second} passed, {may} may");
+}
