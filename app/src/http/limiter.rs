@@ -76,7 +76,10 @@ impl Limiter {
     pub async fn share(&self, kv: &Kv) {
         let mut ticks = tokio::time::interval(PAUSE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while self.per_second > 0.0 {
+        if self.per_second == 0.0 {
+            return;
+        }
+        loop {
             ticks.tick().await;
             let taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
             let taken: Vec<(String, u32)> = taken.into_iter().collect();

@@ -261,6 +261,11 @@ async fn an_instance_finds_out_what_it_was_not_told() {
         ("database/secret-arn", database),
         ("redis/endpoint", format!("127.0.0.1:{}", redis.port)),
         ("redis/secret-arn", secret("redis", "the#pass".into()).await),
+        ("oidc/issuer", "https://accounts.google.com".to_owned()),
+        ("oidc/client-id", "ticketing".to_owned()),
+        ("oidc/secret-arn", secret("oidc", "between Google and us".into()).await),
+        ("public-url", "https://tickets.example.com".to_owned()),
+        // The last one that it needs: it has found all others then.
         ("jwt/secret-arn", secret("jwt", "thirty-two characters, and then some".into()).await),
     ];
     for (name, value) in parameters {
@@ -279,8 +284,10 @@ async fn an_instance_finds_out_what_it_was_not_told() {
     // It brought the schema up to date by itself.
     let account = json!({"email": "kim@example.com", "password": "correct horse", "name": "Kim"});
     app.post("/api/auth/signup", None, account).await.expect(201);
+    let providers = app.get("/api/auth/providers", None).await.expect(200);
+    assert_eq!(providers[0]["name"], "Google");
     let log = running.log();
-    for secret in ["the#pass", "thirty-two characters", "the%23pass"] {
+    for secret in ["the#pass", "between Google and us", "thirty-two characters", "the%23pass"] {
         assert!(!log.contains(secret), "a secret is in the log");
     }
 }
