@@ -31,7 +31,7 @@ pub struct DiscoveryArgs {
     #[arg(long, env = "TICKETCTL_PARAMETERS")]
     pub parameters: Option<String>,
     /// Options of a database address that is put together from parameters
-    #[arg(long, env = "TICKETING_DATABASE_OPTIONS", default_value = "ssl-mode=PREFERRED")]
+    #[arg(long, env = "TICKETING_DATABASE_OPTIONS", default_value = "ssl-mode=VERIFY_IDENTITY")]
     pub database_options: String,
 }
 

@@ -2,7 +2,9 @@
 
 use crate::config::DatabaseArgs;
 use crate::discovery::Discovery;
+use crate::trust;
 use anyhow::Context;
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use std::time::Duration;
@@ -11,10 +13,18 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 /// The schema's history, embedded in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
+/// How long a connection may have been idle and is used without asking whether it still works.
+const UNTESTED: Duration = Duration::from_secs(1);
+
 /// Reads a database address.
 pub fn options(url: &str) -> anyhow::Result<MySqlConnectOptions> {
     let options: MySqlConnectOptions =
         url.parse().context("the database address is not of the form mysql://user:password@host:3306/database")?;
+    // An address that names authorities of its own means those alone.
+    let options = match url.contains("ssl-ca=") || url.contains("sslca=") {
+        true => options,
+        false => options.ssl_ca_from_pem(trust::authorities().to_vec()),
+    };
     Ok(options.statement_cache_capacity(256))
 }
 
@@ -33,6 +43,16 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
     let pool = MySqlPoolOptions::new()
         .max_connections(args.connections)
         .acquire_timeout(Duration::from_secs(2))
+        // Under load a connection was in use a moment ago: asking whether it still works would cost a round trip.
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for >= UNTESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move {
                 // READ COMMITTED: no gap locks, so that concurrent inserts for one event do not deadlock.
@@ -77,6 +97,40 @@ pub async fn is_migrated(pool: &MySqlPool) -> Result<bool, sqlx::Error> {
         Ok(applied) => Ok(applied.unwrap_or(0) >= wanted),
         Err(error) if code(&error) == Some(NO_SUCH_TABLE) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// The database's time in Unix milliseconds.
+pub async fn now_ms(pool: &MySqlPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").fetch_one(pool).await
+}
+
+/// Rows of one statement, at most.
+const MOST_ROWS: usize = 128;
+/// Up to here there are statements for sizes between the powers of two as well. Longer ones are expensive to prepare,
+/// since the server describes every parameter.
+const FINE: usize = 32;
+
+/// How many rows a statement for some of `rows` has: few different sizes, since each is a statement that the server
+/// has to prepare for every connection.
+fn size(rows: usize) -> usize {
+    let power = 1 << rows.clamp(1, MOST_ROWS).ilog2();
+    if rows >= power + power / 2 && power > 1 && power < FINE { power + power / 2 } else { power }
+}
+
+/// Cuts rows into pieces for one multi-row statement each, of few different sizes.
+pub fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let (piece, rest) = rows.split_at(size(rows.len()).min(rows.len()));
+        rows = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Lengthens the values of an `IN` list by its last one, so that there are lists of few different sizes.
+pub fn pad<T: Clone>(values: &mut Vec<T>) {
+    if let Some(last) = values.last().cloned() {
+        values.resize(values.len().next_power_of_two(), last);
     }
 }
 
@@ -127,5 +181,33 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         // failover, 1927 connection killed.
         sqlx::Error::Database(_) => matches!(code(error), Some(1040 | 1053 | 1290 | 1836 | 1927)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_all_rows_in_order_and_of_few_sizes() {
+        let rows: Vec<usize> = (0..1000).collect();
+        let mut sizes = std::collections::BTreeSet::new();
+        for length in 0..=rows.len() {
+            let pieces: Vec<&[usize]> = pieces(&rows[..length]).collect();
+            assert_eq!(pieces.concat(), rows[..length]);
+            assert!(length == 0 || pieces.len() <= 5 + length / MOST_ROWS, "{length} rows in {} pieces", pieces.len());
+            sizes.extend(pieces.iter().map(|piece| piece.len()));
+        }
+        assert_eq!(Vec::from_iter(sizes), [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128]);
+    }
+
+    #[test]
+    fn lists_are_padded_with_what_they_hold() {
+        let mut values = vec!['a', 'b', 'c'];
+        pad(&mut values);
+        assert_eq!(values, ['a', 'b', 'c', 'c']);
+        let mut none: Vec<u8> = Vec::new();
+        pad(&mut none);
+        assert!(none.is_empty());
     }
 }

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::io::{Error, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -23,6 +23,12 @@ const LONGEST: usize = 1024 * 1024;
 /// Where systems keep the authorities that they trust: Debian, Amazon Linux, Alpine.
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The file with the authorities that the system trusts, or that `SSL_CERT_FILE` names instead.
+pub fn system_bundle() -> Option<PathBuf> {
+    let told = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()).map(PathBuf::from);
+    told.or_else(|| BUNDLES.map(PathBuf::from).into_iter().find(|path| path.exists()))
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -48,13 +54,11 @@ pub struct HttpsClient(Arc<ClientConfig>);
 impl HttpsClient {
     /// Trusts the authorities in `bundle` (PEM), or those that the system trusts.
     pub fn new(bundle: Option<&Path>) -> anyhow::Result<Self> {
-        let told = std::env::var_os("SSL_CERT_FILE");
-        let system =
-            || told.as_deref().map(Path::new).or(BUNDLES.map(Path::new).into_iter().find(|path| path.exists()));
-        let bundle = bundle.or_else(system).context("no file with trusted authorities; install ca-certificates")?;
+        let bundle = bundle.map(Path::to_owned).or_else(system_bundle);
+        let bundle = bundle.context("no file with trusted authorities; install ca-certificates")?;
         let read = || format!("cannot read certificates from {}", bundle.display());
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(bundle).with_context(read)? {
+        for certificate in CertificateDer::pem_file_iter(&bundle).with_context(read)? {
             roots.add(certificate.with_context(read)?).with_context(read)?;
         }
         Ok(Self(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())))

@@ -25,5 +25,6 @@ pub mod sales;
 pub mod staff;
 pub mod state;
 pub mod telemetry;
+mod trust;
 pub mod waitlist;
 pub mod wallet;

@@ -153,6 +153,11 @@ impl MariaDb {
         format!("mysql://{DATABASE_USER}:{DATABASE_USER}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Its process, if it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
     /// Ends the server at once, as a power cut would.
     pub fn kill(&mut self) {
         self.process = None;
@@ -206,6 +211,11 @@ impl Redis {
     /// The address of a numbered database, 0 to 511.
     pub fn url(&self, database: u32) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its process, if it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.pid)
     }
 
     /// Ends the server at once; all is forgotten.

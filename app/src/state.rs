@@ -121,6 +121,7 @@ impl AppState {
         self.spawn(|state| async move { state.user_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.address_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.health.watch(&state.db).await });
+        self.spawn(|_| async { keep_metrics_small().await });
         if self.role.includes(Role::Worker) {
             self.spawn(|state| async move { telemetry::audit(&state).await });
             self.spawn(|state| async move { relay::run(&state).await });
@@ -136,5 +137,15 @@ impl AppState {
     fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(Self) -> F) {
         let shutdown = self.shutdown.clone();
         tokio::spawn(shutdown.run_until_cancelled_owned(task(self.clone())));
+    }
+}
+
+/// Histograms keep every sample until they are summed up, which a scrape does as well, if there is one.
+async fn keep_metrics_small() {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(handle) = telemetry::metrics() {
+            handle.run_upkeep();
+        }
     }
 }

@@ -1,6 +1,18 @@
 //! One SDK configuration, one client per service.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            Intercept,
+            context::{BeforeTransmitInterceptorContextRef, InterceptorContext},
+        },
+        retries::classifiers::{ClassifyRetry, RetryAction},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
@@ -41,6 +53,7 @@ pub struct Context {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub sts: aws_sdk_sts::Client,
+    pub quotas: aws_sdk_servicequotas::Client,
     account: Arc<OnceCell<String>>,
     config: SdkConfig,
 }
@@ -50,8 +63,9 @@ impl Context {
     pub async fn load(stack: impl Into<String>, region: &str, target: &Target) -> Context {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(target.region.clone().unwrap_or_else(|| region.to_owned())))
-            // Adaptive mode keeps a client-side rate limit per service that backs off when AWS throttles.
-            .retry_config(RetryConfig::adaptive().with_max_attempts(8).with_max_backoff(Duration::from_secs(10)))
+            // Not the SDK's adaptive mode: its rate limit falls to a call in two seconds when a third of them is throttled, and a look
+            // takes a minute. Growing pauses with jitter are enough for the few hundred calls of a run.
+            .retry_config(RetryConfig::standard().with_max_attempts(8).with_max_backoff(Duration::from_secs(10)))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(Duration::from_secs(5))
@@ -73,50 +87,68 @@ impl Context {
                 "ticketctl-local",
             ));
         }
-        let mut cx = Context::new(stack.into(), &loader.load().await);
+        let mut cx = Context::new(stack.into(), &loader.load().await, None);
         if let Some(url) = &cx.endpoint_url {
             cx.emulator = Some(Emulator::identify(url).await);
         }
         cx
     }
 
-    fn new(stack: String, config: &SdkConfig) -> Context {
+    fn new(stack: String, config: &SdkConfig, permit: Option<&Permit>) -> Context {
+        macro_rules! client {
+            ($sdk:ident $(, $set:ident = $value:expr)?) => {{
+                let builder = $sdk::config::Builder::from(config);
+                $(let builder = builder.$set($value);)?
+                $sdk::Client::from_conf(match permit {
+                    Some(permit) => builder.interceptor(Fenced(permit.clone())).build(),
+                    None => builder.build(),
+                })
+            }};
+        }
         let endpoint_url = config.endpoint_url().map(str::to_owned);
-        // Emulators answer on one host name for every bucket.
-        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(endpoint_url.is_some()).build();
         Context {
             stack,
             region: config.region().map(ToString::to_string).unwrap_or_default(),
+            // Emulators answer on one host name for every bucket.
+            s3: client!(aws_sdk_s3, force_path_style = endpoint_url.is_some()),
             endpoint_url,
             emulator: None,
-            ec2: aws_sdk_ec2::Client::new(config),
-            autoscaling: aws_sdk_autoscaling::Client::new(config),
-            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
-            rds: aws_sdk_rds::Client::new(config),
-            elasticache: aws_sdk_elasticache::Client::new(config),
-            iam: aws_sdk_iam::Client::new(config),
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            sqs: aws_sdk_sqs::Client::new(config),
-            sns: aws_sdk_sns::Client::new(config),
-            ssm: aws_sdk_ssm::Client::new(config),
-            secrets: aws_sdk_secretsmanager::Client::new(config),
-            logs: aws_sdk_cloudwatchlogs::Client::new(config),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
-            sts: aws_sdk_sts::Client::new(config),
+            ec2: client!(aws_sdk_ec2),
+            autoscaling: client!(aws_sdk_autoscaling),
+            elb: client!(aws_sdk_elasticloadbalancingv2),
+            rds: client!(aws_sdk_rds),
+            elasticache: client!(aws_sdk_elasticache),
+            iam: client!(aws_sdk_iam),
+            sqs: client!(aws_sdk_sqs),
+            sns: client!(aws_sdk_sns, retry_classifier = TooManyRequests),
+            ssm: client!(aws_sdk_ssm),
+            secrets: client!(aws_sdk_secretsmanager),
+            logs: client!(aws_sdk_cloudwatchlogs),
+            cloudwatch: client!(aws_sdk_cloudwatch),
+            sts: client!(aws_sdk_sts),
+            quotas: client!(aws_sdk_servicequotas),
             account: Arc::new(OnceCell::new()),
             config: config.clone(),
         }
     }
 
     /// The same clients, but each call is sent once: for whoever must know what became of it before sending it again.
-    /// AWS's rate limits are still respected.
     pub fn without_retries(&self) -> Context {
-        let retry = RetryConfig::adaptive().with_max_attempts(1);
-        let config = self.config.to_builder().retry_config(retry).build();
+        self.sent_once(None)
+    }
+
+    /// The same, and each call asks for leave before it is sent: one operation makes several, and its lock may be lost between
+    /// two of them.
+    pub fn fenced(&self, permit: Permit) -> Context {
+        self.sent_once(Some(&permit))
+    }
+
+    fn sent_once(&self, permit: Option<&Permit>) -> Context {
+        let config = self.config.to_builder().retry_config(RetryConfig::disabled()).build();
         Context {
             account: self.account.clone(),
             emulator: self.emulator.clone(),
-            ..Context::new(self.stack.clone(), &config)
+            ..Context::new(self.stack.clone(), &config, permit)
         }
     }
 
@@ -149,6 +181,51 @@ impl Context {
     /// The ARN of something in this account and region.
     pub async fn arn(&self, service: &str, resource: &str) -> Result<String> {
         Ok(format!("arn:{}:{service}:{}:{}:{resource}", partition(&self.region), self.region, self.account().await?))
+    }
+}
+
+/// Whether a call may be sent now; if not, why, in words.
+pub type Permit = Arc<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
+
+/// Lets no call out without a permit.
+struct Fenced(Permit);
+
+impl std::fmt::Debug for Fenced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fenced")
+    }
+}
+
+impl Intercept for Fenced {
+    fn name(&self) -> &'static str {
+        "fenced"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        (self.0)().map_err(BoxError::from)
+    }
+}
+
+/// SNS throttles with the code `Throttled`, which the SDK doesn't know, and the status 429, which tells the same.
+/// Source: <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html#API_Publish_Errors>
+#[derive(Debug)]
+struct TooManyRequests;
+
+impl ClassifyRetry for TooManyRequests {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().map(|response| response.status().as_u16()) {
+            Some(429) => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "too many requests"
     }
 }
 

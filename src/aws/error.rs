@@ -89,6 +89,10 @@ impl Error {
         if code.is_empty() && self.status.is_none_or(|status| !(300..500).contains(&status) || status == 429) {
             return Class::Retry;
         }
+        // Whoever hasn't got an operation won't have it later either.
+        if self.status == Some(501) {
+            return Class::Invalid;
+        }
         if code.is_empty() && self.status == Some(403) {
             return Class::Refused;
         }
@@ -256,6 +260,7 @@ mod tests {
             // An answer that was cut off, and a refused HEAD, which has no body.
             ("", 200, Class::Retry),
             ("", 403, Class::Refused),
+            ("NotImplemented", 501, Class::Invalid),
         ] {
             assert_eq!(error(code, status).class(), class, "{code}");
         }

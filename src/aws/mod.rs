@@ -5,7 +5,7 @@ mod endpoint;
 mod error;
 pub mod tags;
 
-pub use client::{Context, Target, dns_suffix, partition};
+pub use client::{Context, Permit, Target, dns_suffix, partition};
 pub use endpoint::Emulator;
 pub use error::{Class, Error, Result};
 pub use tags::Tags;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
+/// What the keys of ticketctl's own tags begin with.
+pub const PREFIX: &str = "ticketctl:";
 /// The stack that owns the resource: `<project>-<environment>`.
 pub const STACK: &str = "ticketctl:stack";
 /// The resource's logical id in the stack.

@@ -5,9 +5,8 @@ use crate::{
         DbCluster, DbClusterParameterGroup, DbInstance, DbParameterGroup, DbSubnetGroup, Handle, Level, SecurityGroup,
         Subnet,
         db_cluster::DbClusterSpec,
-        db_cluster_parameter_group::DbClusterParameterGroupSpec,
         db_instance::DbInstanceSpec,
-        db_parameter_group::DbParameterGroupSpec,
+        db_parameter_group::ParameterGroupSpec,
         db_subnet_group::DbSubnetGroupSpec,
         rds::{self, Parameters},
     },
@@ -62,7 +61,7 @@ pub(super) fn add(
     let cluster_group = blueprint.add::<DbClusterParameterGroup>(
         DbClusterParameterGroup::ID,
         &cluster_group_name,
-        DbClusterParameterGroupSpec {
+        ParameterGroupSpec {
             name: cluster_group_name.clone(),
             family: family.clone(),
             parameters: cluster_parameters(database),
@@ -72,7 +71,7 @@ pub(super) fn add(
     let instance_group = blueprint.add::<DbParameterGroup>(
         DbParameterGroup::ID,
         &instance_group_name,
-        DbParameterGroupSpec { name: instance_group_name.clone(), family, parameters: instance_parameters(database) },
+        ParameterGroupSpec { name: instance_group_name.clone(), family, parameters: instance_parameters(database) },
     );
 
     let cluster_name = cluster_name(stack);

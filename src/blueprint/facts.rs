@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Artifact, Facts};
 use crate::{
     aws::{Context, Error, Result, partition, tags},
-    resource::{Found, LaunchTemplate, Scan, launch_template::LaunchTemplateSpec},
+    resource::{Found, LaunchTemplate, Scan, Subnet, launch_template::LaunchTemplateSpec},
     rollout::Artifacts,
     stack::{Stack, facts::instances::architecture},
 };
@@ -15,15 +15,24 @@ use crate::{
 /// Source: <https://docs.aws.amazon.com/linux/al2023/ug/ec2.html>
 const NEWEST_IMAGE: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
+/// The SSM parameter that names the newest image for an architecture.
+pub fn newest_image_parameter(architecture: &str) -> String {
+    format!("{NEWEST_IMAGE}{architecture}")
+}
+
 /// The facts for compiling `stack` with these programs. What `scan` lists here needs not be listed again.
 ///
 /// # Errors
 /// Calls that failed, and architectures that have no image.
 pub async fn facts(scan: &Scan<'_>, stack: &Stack, programs: &Artifacts) -> Result<Facts> {
+    let place = async {
+        let (place, subnets) = tokio::try_join!(facts_of_place(scan), subnets(scan))?;
+        Result::Ok(Facts { subnets, ..place })
+    };
     if stack.services.is_empty() {
-        return facts_of_place(scan).await;
+        return place.await;
     }
-    let (place, mut templates) = tokio::try_join!(facts_of_place(scan), scan.of::<LaunchTemplate>())?;
+    let (place, mut templates) = tokio::try_join!(place, scan.of::<LaunchTemplate>())?;
     templates.sort_by(|a, b| a.logical_id.cmp(&b.logical_id));
     let images = images(scan, stack, &templates).await?;
     let artifacts = artifacts(stack, &place, programs, &templates);
@@ -52,7 +61,7 @@ fn artifacts(
         .collect()
 }
 
-/// The facts without images: enough to know which resources there are and who uses whom.
+/// The facts without images and subnets: enough to know which resources there are and who uses whom.
 ///
 /// # Errors
 /// Calls that failed.
@@ -63,7 +72,14 @@ pub async fn facts_of_place(scan: &Scan<'_>) -> Result<Facts> {
         region: scan.region.clone(),
         images: BTreeMap::new(),
         artifacts: BTreeMap::new(),
+        subnets: BTreeMap::new(),
     })
+}
+
+/// The networks of the stack's subnets: a zone keeps those that it has.
+async fn subnets(scan: &Scan<'_>) -> Result<BTreeMap<String, String>> {
+    let subnets = scan.of::<Subnet>().await?;
+    Ok(subnets.into_iter().map(|subnet| (subnet.logical_id, subnet.spec.cidr)).collect())
 }
 
 /// An image for every architecture that the services need: the one that the stack's launch templates have, since only a
@@ -94,7 +110,7 @@ pub async fn newest_images(cx: &Context, architectures: &BTreeSet<&str>) -> Resu
     if architectures.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let names = architectures.iter().map(|architecture| format!("{NEWEST_IMAGE}{architecture}")).collect();
+    let names = architectures.iter().map(|architecture| newest_image_parameter(architecture)).collect();
     let answer = cx.ssm.get_parameters().set_names(Some(names)).send().await?;
     let mut images: BTreeMap<String, String> = answer
         .parameters()

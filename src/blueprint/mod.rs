@@ -29,8 +29,8 @@ use crate::{
     stack::Stack,
 };
 
-pub use facts::{facts, facts_of_place};
-pub use user_data::Artifact;
+pub use facts::{facts, facts_of_place, newest_image_parameter};
+pub use user_data::{Artifact, artifact_prefix};
 
 /// What `stack` means in AWS.
 ///
@@ -145,6 +145,9 @@ pub struct Facts {
     /// What each service that isn't an image runs, as far as it is built or runs already.
     #[serde(default)]
     pub artifacts: BTreeMap<String, Artifact>,
+    /// The networks of the subnets that the stack has, by logical id.
+    #[serde(default)]
+    pub subnets: BTreeMap<String, String>,
 }
 
 impl Facts {
@@ -231,6 +234,7 @@ mod tests {
             region: "ap-northeast-2".into(),
             images: BTreeMap::from([("x86_64".into(), "ami-1".into()), ("arm64".into(), "ami-2".into())]),
             artifacts: BTreeMap::new(),
+            subnets: BTreeMap::new(),
         }
     }
 

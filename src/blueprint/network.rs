@@ -12,7 +12,10 @@ use crate::{
         vpc::VpcSpec,
         vpc_endpoint::{Access, VpcEndpointSpec},
     },
-    stack::{Stack, types::NatMode},
+    stack::{
+        Stack,
+        types::{NatMode, Subnets},
+    },
 };
 use ipnet::Ipv4Net;
 use serde_json::json;
@@ -30,6 +33,7 @@ pub(super) struct Network {
     pub public: Vec<Handle<Subnet>>,
     pub private: Vec<Handle<Subnet>>,
     pub database: Vec<Handle<Subnet>>,
+    pub private_nets: Vec<Ipv4Net>,
     private_routes: Vec<Handle<RouteTable>>,
     endpoints: Vec<Handle<VpcEndpoint>>,
 }
@@ -51,14 +55,38 @@ fn short(zone: &str, region: &str) -> String {
     zone.strip_prefix(region).unwrap_or(zone).trim_start_matches('-').to_owned()
 }
 
+fn subnet_id(tier: &str, zone: &str) -> String {
+    format!("subnet-{tier}-{zone}")
+}
+
+/// The networks of all subnets, in the order of the zones: those written out, or those that the zones have, whatever other
+/// zones have come or gone; a new zone gets the first that nobody has.
+fn networks(stack: &Stack, facts: &Facts, zones: &[(String, String)]) -> Subnets {
+    let layout = stack.network.subnet_layout().expect("the stack was validated");
+    let Some(slots) = stack.network.subnet_slots().filter(|_| stack.network.subnets.is_none()) else {
+        return layout;
+    };
+    let settle = |tier: &str, slots: &[Ipv4Net], first: Vec<Ipv4Net>| -> Vec<Ipv4Net> {
+        let had = |zone: &str| facts.subnets.get(&subnet_id(tier, zone)).and_then(|cidr| cidr.parse::<Ipv4Net>().ok());
+        let is_taken = |net: &&Ipv4Net| facts.subnets.values().any(|cidr| *cidr == net.to_string());
+        let mut free = slots.iter().filter(|net| !is_taken(net)).copied();
+        let kept = zones.iter().map(|(zone, _)| had(zone).filter(|net| slots.contains(net)).or_else(|| free.next()));
+        // With all ten taken, somebody who is to go has what a new zone gets: the plan says so.
+        kept.collect::<Option<_>>().unwrap_or(first)
+    };
+    Subnets {
+        public: settle("public", &slots.public, layout.public),
+        private: settle("private", &slots.private, layout.private),
+        database: settle("database", &slots.database, layout.database),
+    }
+}
+
 /// # Panics
 /// If the stack's network can't be cut into subnets, which validation refuses.
 pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Network {
     let name = |what: &str| format!("{}-{what}", stack.name());
     let zones: Vec<(String, String)> =
         stack.zones().into_iter().map(|zone| (short(&zone, &facts.region), zone)).collect();
-    let layout = stack.network.subnet_layout().expect("the stack was validated");
-
     let vpc = blueprint.add::<Vpc>(
         "vpc",
         &name("vpc"),
@@ -70,6 +98,7 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Ne
         InternetGatewaySpec { vpc: vpc.id(), attached: true },
     );
 
+    let nets = networks(stack, facts, &zones);
     let mut subnets = |tier: &str, nets: &[Ipv4Net]| -> Vec<Handle<Subnet>> {
         zones
             .iter()
@@ -81,13 +110,13 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Ne
                     cidr: net.trunc().to_string(),
                     public_ips: tier == "public",
                 };
-                blueprint.add::<Subnet>(format!("subnet-{tier}-{short}"), &name(&format!("{tier}-{short}")), spec)
+                blueprint.add::<Subnet>(subnet_id(tier, short), &name(&format!("{tier}-{short}")), spec)
             })
             .collect()
     };
-    let public = subnets("public", &layout.public);
-    let private = subnets("private", &layout.private);
-    let database = subnets("database", &layout.database);
+    let public = subnets("public", &nets.public);
+    let private = subnets("private", &nets.private);
+    let database = subnets("database", &nets.database);
 
     let gateways = match stack.network.nat {
         NatMode::PerZone => zones.len(),
@@ -145,7 +174,7 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, facts: &Facts) -> Ne
     };
     let endpoints = vec![blueprint.add::<VpcEndpoint>("endpoint-s3", &name("endpoint-s3"), s3)];
 
-    Network { vpc, internet_gateway, public, private, database, private_routes, endpoints }
+    Network { vpc, internet_gateway, public, private, database, private_nets: nets.private, private_routes, endpoints }
 }
 
 /// Adds the interface endpoints, whose group names the services' groups and so comes after them.
@@ -204,7 +233,10 @@ fn s3_policy(facts: &Facts) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blueprint::tests::{compiled, stack};
+    use crate::blueprint::{
+        compile,
+        tests::{compiled, facts, stack},
+    };
     use serde_json::{Value, json};
 
     fn ids<'a>(blueprint: &'a Blueprint, kind: &str) -> Vec<&'a str> {
@@ -228,6 +260,29 @@ mod tests {
         assert_eq!(blueprint.nodes["subnet-private-c"].spec["public_ips"], false);
         assert_eq!(blueprint.nodes["nat-c"].dependencies()["internet-gateway"], Level::Created);
         assert_eq!(blueprint.outputs["private_subnet_ids"], json!(["⟦subnet-private-a⟧", "⟦subnet-private-c⟧"]));
+    }
+
+    #[test]
+    fn a_zone_keeps_its_networks_when_others_come_and_go() {
+        let zones = |zones: &[&str]| stack(json!({"network": {"zones": zones}}));
+        let nets = |blueprint: &Blueprint| -> BTreeMap<String, String> {
+            let cidr = |node: &crate::blueprint::Node| node.spec["cidr"].as_str().unwrap_or_default().to_owned();
+            let subnets = blueprint.nodes.iter().filter(|(_, node)| node.kind == "subnet");
+            subnets.map(|(id, node)| (id.clone(), cidr(node))).collect()
+        };
+        let first = nets(&compiled(&zones(&["a", "c"])));
+        let again = |zones: &Stack, there: &BTreeMap<String, String>| {
+            nets(&compile(zones, &Facts { subnets: there.clone(), ..facts() }))
+        };
+        let more = again(&zones(&["b", "a", "d", "c"]), &first);
+        assert!(first.iter().all(|(id, net)| more[id] == *net), "{more:?}");
+        assert_eq!((&*more["subnet-private-b"], &*more["subnet-private-d"]), ("10.0.13.0/24", "10.0.14.0/24"));
+        // What a zone that goes has is free only once it is gone.
+        let other = again(&zones(&["d", "c"]), &first);
+        assert_eq!((&*other["subnet-public-d"], &*other["subnet-public-c"]), ("10.0.3.0/24", "10.0.2.0/24"));
+        // Networks of another cut are nothing to keep.
+        let foreign = first.keys().map(|id| (id.clone(), "10.9.0.0/24".to_owned())).collect();
+        assert_eq!(again(&zones(&["a", "c"]), &foreign), first);
     }
 
     #[test]

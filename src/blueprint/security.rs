@@ -10,6 +10,7 @@ use crate::{
     stack::Stack,
 };
 use indexmap::IndexMap;
+use ipnet::Ipv4Net;
 
 pub(super) const DATABASE_PORT: u16 = 3306;
 pub(super) const CACHE_PORT: u16 = 6379;
@@ -38,8 +39,9 @@ pub(super) fn add(blueprint: &mut Blueprint, stack: &Stack, network: &Network) -
         blueprint.add::<SecurityGroup>(format!("sg-{what}"), &name, spec)
     };
 
-    let load_balancer = (!stack.services.is_empty())
-        .then(|| group("load-balancer", "Public load balancer", visitors(stack), to_services(stack)));
+    let load_balancer = (!stack.services.is_empty()).then(|| {
+        group("load-balancer", "Public load balancer", visitors(stack), to_services(stack, &network.private_nets))
+    });
     let services: IndexMap<String, Handle<SecurityGroup>> = stack
         .services
         .iter()
@@ -74,8 +76,7 @@ fn visitors(stack: &Stack) -> Rules {
         .collect()
 }
 
-fn to_services(stack: &Stack) -> Rules {
-    let subnets = stack.network.subnet_layout().map(|layout| layout.private).unwrap_or_default();
+fn to_services(stack: &Stack, subnets: &[Ipv4Net]) -> Rules {
     stack
         .services
         .values()

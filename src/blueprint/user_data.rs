@@ -198,13 +198,14 @@ pub fn artifact_prefix(stack: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::process::{Command, Stdio};
 
     const HOSTILE: [&str; 7] = [
-        "'; touch /tmp/broken-out; '",
-        "$(touch /tmp/broken-out)",
-        "`touch /tmp/broken-out`",
-        "\"\nEND\ntouch /tmp/broken-out\n",
+        "'; touch broken-out; '",
+        "$(touch broken-out)",
+        "`touch broken-out`",
+        "\"\nEND\ntouch broken-out\n",
         "{{ stack }} {% if x %} \\ %h $HOME ${HOME}",
         "-n -e \\x41 * ? [a]",
         "ünïcode \t tab",
@@ -233,7 +234,7 @@ mod tests {
             log_group: "/ticketctl/ticketing-dev/web".into(),
             group: "ticketing-dev-web-asg".into(),
             port: 8080,
-            health_path: "/api/health/ready",
+            health_path: "/readyz",
             stop_seconds: 60,
         })
     }
@@ -267,43 +268,103 @@ mod tests {
         }
     }
 
-    /// The lines that make files, with `/` moved into a directory and what changes the machine left out.
+    /// Runs a script with `/` moved into a directory and what changes the machine left out.
+    fn carried_out(script: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        let inside = root.path().display();
+        for directory in ["var/log", "etc/systemd/system", "etc/logrotate.d", "opt/ticketctl/bin", "bin"] {
+            std::fs::create_dir_all(root.path().join(directory)).expect("a directory");
+        }
+        let mut moved = script.to_owned();
+        for place in ["/var/log", "/etc/", "/opt/"] {
+            moved = moved.replace(place, &format!("{inside}{place}"));
+        }
+        let stand_ins = "aws() { :; }; curl() { :; }; docker() { :; }; systemctl() { :; }; dnf() { :; }; sleep() { :; }\n\
+                         logger() { cat > /dev/null; }; sha256sum() { cat > /dev/null; }; export -f logger\n";
+        let script =
+            format!("cd {inside}\n{stand_ins}{}", moved.replace("mv -f", "true").replace("chmod 0755", "true"));
+        let (right, text) = told("bash", &["-s"], &script).expect("bash");
+        let log = || std::fs::read_to_string(root.path().join("var/log/user-data.log")).unwrap_or_default();
+        assert!(right, "{text}{}", log());
+        assert!(!root.path().join("broken-out").exists(), "a value ran as a command");
+        root
+    }
+
+    fn assert_come_through(script: &str, values: &[&str]) {
+        let root = carried_out(script);
+        let written = std::fs::read_to_string(root.path().join("etc/ticketctl/web.env")).expect("the environment");
+        let named = values.iter().enumerate().map(|(n, value)| (format!("VALUE_{n}"), (*value).to_owned()));
+        assert_eq!(written.trim_end(), environment(&named.collect()).join("\n").trim_end());
+        let unit = root.path().join("etc/systemd/system/ticketctl-web.service");
+        let Ok(unit) = std::fs::read_to_string(unit) else { return };
+        let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStart=")).collect();
+        assert_eq!(lines.len(), 1, "{unit}");
+        assert!(values.iter().all(|value| lines[0].contains(&systemd_word(value))), "{}", lines[0]);
+        assert!(unit.contains("\nTimeoutStopSec=60\n") && unit.ends_with("WantedBy=multi-user.target\n"), "{unit}");
+    }
+
     #[test]
     fn values_come_through_as_they_are_and_never_run() {
         for script in all() {
-            let root = tempfile::tempdir().expect("a directory");
-            let inside = root.path().display();
-            for directory in ["var/log", "etc/systemd/system", "etc/logrotate.d", "opt/ticketctl/bin", "bin"] {
-                std::fs::create_dir_all(root.path().join(directory)).expect("a directory");
-            }
-            let mut moved = script.clone();
-            for place in ["/var/log", "/etc/", "/opt/"] {
-                moved = moved.replace(place, &format!("{inside}{place}"));
-            }
-            let stand_ins = "aws() { :; }; curl() { :; }; docker() { :; }; systemctl() { :; }; dnf() { :; }; sleep() { :; }\n\
-                             logger() { cat > /dev/null; }; sha256sum() { cat > /dev/null; }; export -f logger\n";
-            let script = format!("{stand_ins}{}", moved.replace("mv -f", "true").replace("chmod 0755", "true"));
-            let canary = root.path().join("broken-out");
-            let script = script.replace("/tmp/broken-out", &canary.display().to_string());
-            let (right, text) = told("bash", &["-s"], &script).expect("bash");
-            let log = || std::fs::read_to_string(root.path().join("var/log/user-data.log")).unwrap_or_default();
-            assert!(right, "{text}{}", log());
-            assert!(!canary.exists(), "a value ran as a command");
-            let written = std::fs::read_to_string(root.path().join("etc/ticketctl/web.env")).expect("the environment");
-            let hostile = HOSTILE.map(|value| value.replace("/tmp/broken-out", &canary.display().to_string()));
-            let values = hostile.iter().enumerate().map(|(n, value)| (format!("VALUE_{n}"), value.clone()));
-            assert_eq!(written.trim_end(), environment(&values.collect()).join("\n").trim_end());
-            let unit = root.path().join("etc/systemd/system/ticketctl-web.service");
-            if let Ok(unit) = std::fs::read_to_string(unit) {
-                let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStart=")).collect();
-                assert_eq!(lines.len(), 1, "{unit}");
-                assert!(lines[0].contains(&systemd_word(&hostile[0])), "{}", lines[0]);
-                assert!(
-                    unit.contains("\nTimeoutStopSec=60\n") && unit.ends_with("WantedBy=multi-user.target\n"),
-                    "{unit}"
-                );
-            }
+            assert_come_through(&script, &HOSTILE);
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_the_value_it_never_runs(
+            values in prop::collection::vec(prop::collection::vec(piece(), 0..12).prop_map(|pieces| pieces.concat()), 1..5),
+            program in prop::sample::select(vec![artifact(), image("docker.io")]),
+        ) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            assert_come_through(&boot(program, &values), &values);
+        }
+    }
+
+    /// What means something to a shell, a here-document, systemd or the template engine; and anything else that is no slash, which
+    /// the test itself moves.
+    fn piece() -> impl Strategy<Value = String> {
+        let words = [
+            "touch broken-out",
+            "'",
+            "\"",
+            "`",
+            "$(",
+            ")",
+            "${",
+            "}",
+            "$HOME",
+            ";",
+            "&&",
+            "||",
+            "|",
+            ">",
+            "<",
+            "<<END",
+            "\nEND\n",
+            "\n",
+            "\\",
+            "\\'",
+            "'\\''",
+            "{{",
+            "{%",
+            "%}",
+            "}}",
+            "%h",
+            "%%",
+            "!",
+            "#",
+            "~",
+            "*",
+            "$'",
+            "\r",
+            "\t",
+            "-n ",
+            "%s",
+        ];
+        prop_oneof![3 => prop::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => "[^/\\p{C}]{0,6}"]
     }
 
     #[test]

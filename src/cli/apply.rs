@@ -53,9 +53,11 @@ async fn under_lock(
     saved: Option<SavedPlan>,
     run: &Run<'_>,
 ) -> Result<u8> {
+    let services: Vec<&String> = project.stack.services.keys().collect();
+    rollouts::settle(run, project, &services, arguments.flags.yes).await?;
     let (mut blueprint, mut inventory) = project.look().await?;
-    if run.lock.after_unclean_end {
-        inventory = project.settled(inventory).await?;
+    if let Some(end) = run.lock.after_unclean_end {
+        inventory = project.settled(inventory, end).await?;
     }
     if let Some(saved) = &saved {
         blueprint = saved.blueprint.clone();
@@ -66,7 +68,7 @@ async fn under_lock(
     }
     pause::refuse_paused(project, &inventory)?;
     rollouts::tell_given_up(project, &blueprint, &inventory);
-    let plan = plan::make(&blueprint, &inventory)?;
+    let plan = plan::make(&blueprint, &mut inventory)?;
     if let Some(saved) = &saved {
         saved.check_unmoved(&plan)?;
     }
@@ -85,7 +87,6 @@ async fn under_lock(
         return Err(Failure::new("not confirmed; nothing was changed"));
     }
     programs::upload(project, &blueprint).await?;
-    let services: Vec<&String> = project.stack.services.keys().collect();
     if plan.is_empty() && plan.waits.is_empty() {
         record::write_applied(&project.cx, &blueprint).await?;
         return rollouts::roll(run, project, &blueprint, &services, &BTreeSet::new()).await;

@@ -1,6 +1,6 @@
 //! `ticketctl deploy`: a new release on the instances, and nothing else.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 use super::{
@@ -12,7 +12,8 @@ use super::{
 use crate::{
     blueprint::Blueprint,
     engine::{Action, Inventory, Plan, record},
-    resource::{AutoScalingGroup, LaunchTemplate},
+    resource::{AutoScalingGroup, Kind, LaunchTemplate},
+    rollout::shift::Shift,
     ui,
 };
 
@@ -25,8 +26,32 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH")]
     artifact: Option<PathBuf>,
 
+    /// How it comes in.
+    #[arg(long, value_enum, default_value_t = Strategy::Rolling)]
+    strategy: Strategy,
+
     #[command(flatten)]
     flags: Flags,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Strategy {
+    /// New instances come first, old ones go when those take requests.
+    Rolling,
+    /// A second group, 10, 50, 100 % of the requests; the old instances stay for an instant return.
+    BlueGreen,
+    /// One instance with 10 % of the requests, then rolling.
+    Canary,
+}
+
+impl Strategy {
+    fn shift(self) -> Option<Shift> {
+        match self {
+            Strategy::Rolling => None,
+            Strategy::BlueGreen => Some(Shift::BlueGreen),
+            Strategy::Canary => Some(Shift::Canary),
+        }
+    }
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -73,9 +98,10 @@ pub fn named<'a>(project: &'a Project, name: Option<&str>) -> Result<Vec<&'a Str
 }
 
 async fn under_lock(arguments: &Arguments, project: &Project, services: &[&String], run: &Run<'_>) -> Result<u8> {
+    rollouts::settle(run, project, services, arguments.flags.yes).await?;
     let (blueprint, mut inventory) = project.look().await?;
-    if run.lock.after_unclean_end {
-        inventory = project.settled(inventory).await?;
+    if let Some(end) = run.lock.after_unclean_end {
+        inventory = project.settled(inventory, end).await?;
     }
     pause::refuse_paused(project, &inventory)?;
     for service in services {
@@ -85,7 +111,12 @@ async fn under_lock(arguments: &Arguments, project: &Project, services: &[&Strin
     }
     programs::check(project, &blueprint, true).await?;
     forget_rollbacks(&mut inventory, services);
-    let (plan, others) = split(plan::make(&blueprint, &inventory)?, services);
+    let shift = arguments.strategy.shift();
+    let (mut plan, others) = split(plan::make(&blueprint, &mut inventory)?, services);
+    if shift.is_some() {
+        // The service's own group keeps its release until the new one has proven itself.
+        plan = plan.only(|step| step.kind == LaunchTemplate::NAME);
+    }
     if !others.is_empty() {
         let are = if others.len() == 1 { "change of the stack is" } else { "changes of the stack are" };
         project.tell_warning(format_args!(
@@ -111,7 +142,10 @@ async fn under_lock(arguments: &Arguments, project: &Project, services: &[&Strin
         }
     };
     remember(project, &blueprint, &others).await?;
-    let code = rollouts::roll(run, project, &blueprint, services, &touched).await?;
+    let code = match shift {
+        Some(shift) => rollouts::shift(run, project, &blueprint, &touched, shift).await?,
+        None => rollouts::roll(run, project, &blueprint, services, &touched).await?,
+    };
     if plan.is_empty() {
         run.notice("Nothing new to deploy: the instances run what the stack file names.".into());
     }

@@ -42,8 +42,8 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 
 async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, run: &Run<'_>) -> Result<u8> {
     let (blueprint, mut inventory) = project.look_to_destroy().await?;
-    if run.lock.after_unclean_end {
-        inventory = project.settled(inventory).await?;
+    if let Some(end) = run.lock.after_unclean_end {
+        inventory = project.settled(inventory, end).await?;
     }
     let plan = plan_destroy(&project.cx.stack, &inventory);
     if plan.is_empty() {

@@ -10,6 +10,7 @@ use crate::{
     aws::Error,
     blueprint,
     engine::{self, Inventory, Omission, lock},
+    preflight::{self, Finding, Scope},
     resource::Scan,
     ui,
 };
@@ -32,6 +33,14 @@ struct Findings {
     /// How many resources the stack has, and which of them the endpoint can't hold.
     resources: usize,
     omitted: Vec<Omission>,
+    /// What an apply would fail of, or should know beforehand.
+    preflight: Vec<Finding>,
+}
+
+impl Findings {
+    fn is_well(&self) -> bool {
+        self.problems.is_empty() && !self.preflight.iter().any(|finding| matches!(finding, Finding::Problem(_)))
+    }
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -43,7 +52,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     } else {
         write!(out, "{}", render(&findings))?;
     }
-    Ok(u8::from(!findings.problems.is_empty()))
+    Ok(u8::from(!findings.is_well()))
 }
 
 async fn examine(project: &Project) -> Result<Findings> {
@@ -59,6 +68,7 @@ async fn examine(project: &Project) -> Result<Findings> {
         problems: Vec::new(),
         resources: 0,
         omitted: Vec::new(),
+        preflight: Vec::new(),
     };
     match cx.account().await {
         Ok(account) => findings.account = Some(account.to_owned()),
@@ -81,7 +91,10 @@ async fn examine(project: &Project) -> Result<Findings> {
             let blueprint = blueprint::compile(&project.stack, &facts);
             findings.resources = blueprint.nodes.len();
             match engine::plan(&blueprint, &inventory) {
-                Ok(plan) => findings.omitted = plan.omitted,
+                Ok(plan) => {
+                    findings.preflight = preflight::run(cx, &blueprint, &plan, Scope::Stack).await;
+                    findings.omitted = plan.omitted;
+                }
                 Err(cycle) => findings.problems.push(cycle.to_string()),
             }
         }
@@ -104,6 +117,9 @@ fn render(findings: &Findings) -> String {
     if findings.problems.is_empty() {
         let held = findings.resources - findings.omitted.len();
         text.push_str(&format!("{} it can hold {held} of the stack's {} resources\n", "✓".green(), findings.resources));
+    }
+    for finding in &findings.preflight {
+        text.push_str(&format!("{}\n", ui::outlook::finding(finding)));
     }
     for line in ui::left_out(&findings.omitted) {
         text.push_str(&format!("{} {line}\n", "·".yellow()));

@@ -10,8 +10,8 @@ pub async fn run(global: &Global, output: plan::Output) -> Result<u8> {
         return Err(Failure::new(format!("nothing has been applied to stack {} yet", project.cx.stack))
             .hint("`ticketctl plan` compares AWS with the stack file"));
     };
-    let inventory = inventory.map_err(|errors| super::project::unreadable(&errors))?;
-    let plan = plan::make(&blueprint, &inventory)?;
-    plan::print(global, &plan, &output)?;
+    let mut inventory = inventory.map_err(|errors| super::project::unreadable(&errors))?;
+    let plan = plan::make(&blueprint, &mut inventory)?;
+    plan::print(global, &plan, None, &output)?;
     Ok(plan::exit_code(&plan, &output))
 }

@@ -66,9 +66,9 @@ impl Failure {
 
 impl From<crate::aws::Error> for Failure {
     fn from(error: crate::aws::Error) -> Self {
-        let hint = hint(&error);
-        let failure = Failure::new(error.to_string());
-        match hint {
+        let text = error.to_string();
+        let failure = Failure::new(text.as_str());
+        match hint(&text) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
@@ -100,19 +100,19 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// What to do about errors that everybody meets.
-fn hint(error: &crate::aws::Error) -> Option<&'static str> {
-    let text = &error.message;
-    if text.contains("credentials") || text.contains("no providers in chain") {
-        return Some("set up credentials (`aws configure sso`, AWS_PROFILE, …), or try it without an account: --local");
-    }
-    if error.is(&["ExpiredToken", "ExpiredTokenException", "RequestExpired"]) {
+/// What to do about errors of AWS that everybody meets, by their code and text.
+pub fn hint(error: &str) -> Option<&'static str> {
+    let has = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
+    if has(&["ExpiredToken", "RequestExpired"]) {
         return Some("the session has expired: log in again, then run the same command; it goes on where it stopped");
     }
-    if error.is(&["InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch"]) {
+    if has(&["InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch"]) {
         return Some("AWS doesn't know these credentials: check the profile and the region");
     }
-    if text.contains("dispatch failure") || text.contains("connect") {
+    if has(&["credentials", "no providers in chain"]) {
+        return Some("set up credentials (`aws configure sso`, AWS_PROFILE, …), or try it without an account: --local");
+    }
+    if has(&["dispatch failure", "connect"]) {
         return Some("is the endpoint running, and is its address right?");
     }
     None

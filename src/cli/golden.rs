@@ -49,6 +49,7 @@ fn blueprint(file: &str) -> Blueprint {
         region: "ap-northeast-2".into(),
         images: BTreeMap::new(),
         artifacts: BTreeMap::new(),
+        subnets: BTreeMap::new(),
     };
     compile(&loaded.stack, &facts)
 }
@@ -185,7 +186,9 @@ fn errors() {
         ..Report::default()
     };
     let stopped = Report { stopped: true, skipped: vec![("vpc".into(), "stopped".into())], ..Report::default() };
-    let moved_zones = blueprint(&BEFORE.replace("[a, c]", "[a, b, c]"));
+    let subnets = "subnets: {public: [10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24], private: [10.0.11.0/24, 10.0.12.0/24, \
+                   10.0.13.0/24], database: [10.0.21.0/24, 10.0.22.0/24, 10.0.23.0/24]}";
+    let moved_zones = blueprint(&BEFORE.replace("[a, c]", &format!("[a, b, c], {subnets}")));
     let moved_network = blueprint(&BEFORE.replace("network: {", "network: {cidr: 10.1.0.0/16, "));
     let refused = |result: super::Result<()>| result.expect_err("it is refused");
     let failures: Vec<(&str, Failure)> = vec![
@@ -193,8 +196,11 @@ fn errors() {
         ("data would be lost", refused(guard_data(&without_data, &protected, &[]))),
         ("AWS itself guards the data", refused(guard_data(&without_data, &protected, &named))),
         ("AWS has moved since the plan", refused(saved.check_unmoved(&moved))),
-        ("zones were put in between", refused(make(&moved_zones, &applied(&blueprint(BEFORE))).map(drop))),
-        ("another network", refused(make(&moved_network, &applied(&blueprint(BEFORE))).map(drop))),
+        (
+            "written networks went to other zones",
+            refused(make(&moved_zones, &mut applied(&blueprint(BEFORE))).map(drop)),
+        ),
+        ("another network", refused(make(&moved_network, &mut applied(&blueprint(BEFORE))).map(drop))),
         ("an operation failed", verdict(&report, "apply").expect_err("it failed")),
         ("the run was stopped", verdict(&stopped, "destroy").expect_err("it was stopped")),
     ];

@@ -18,7 +18,7 @@ pub struct Arguments {
     service: String,
 
     /// Go on with what comes, until Ctrl-C.
-    #[arg(short, long)]
+    #[arg(short = 'F', long)]
     follow: bool,
 
     /// How far back, such as 30m or 2d.

@@ -2,16 +2,19 @@
 
 mod apply;
 pub mod config;
+mod cost;
 mod deploy;
 mod destroy;
 mod doctor;
 mod drift;
 mod drill;
 mod events;
+mod export;
 mod failure;
 #[cfg(test)]
 mod golden;
 mod history;
+mod iam;
 pub mod init;
 mod local;
 mod lock;
@@ -179,6 +182,14 @@ pub enum Command {
     /// The stack as ticketctl understands it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Show what the stack costs per month, by the price list in ticketctl. Asks AWS nothing.
+    Cost(cost::Arguments),
+    /// What the stack needs of IAM.
+    #[command(subcommand)]
+    Iam(iam::IamCommand),
+    /// Print the stack in the words of another tool.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
     /// Print the manual page.
@@ -234,6 +245,9 @@ pub async fn run(cli: Cli) -> Result<u8> {
             let show = if json { config::show_json } else { config::show };
             print(show(&global.file, &global.set).map_err(|findings| Failure::rendered(findings.render(true)))?)
         }
+        Command::Cost(arguments) => cost::run(&global, &arguments),
+        Command::Iam(command) => iam::run(&global, &command),
+        Command::Export(command) => export::run(&global, &command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::man(),
     }

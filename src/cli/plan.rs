@@ -14,6 +14,7 @@ use crate::{
     aws::Context,
     blueprint::Blueprint,
     engine::{self, Action, Plan},
+    preflight::Outlook,
     resource::{Kind, Subnet},
     ui,
 };
@@ -50,16 +51,17 @@ pub enum Format {
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let project = Project::open(global).await?;
-    let (blueprint, plan) = match unchanged(&project, &arguments).await? {
-        Some(unchanged) => unchanged,
+    let (blueprint, plan, outlook) = match unchanged(&project, &arguments).await? {
+        Some((blueprint, plan)) => (blueprint, plan, None),
         None => {
-            let (blueprint, inventory) = project.look().await?;
+            let (blueprint, mut inventory) = project.look().await?;
             tell(&project, &blueprint, &inventory).await?;
-            let plan = make(&blueprint, &inventory)?;
-            (blueprint, plan)
+            let plan = make(&blueprint, &mut inventory)?;
+            let outlook = Outlook::of(&project.cx, &blueprint, &inventory, &plan).await;
+            (blueprint, plan, outlook.map_err(|cycle| Failure::new(cycle.to_string()))?)
         }
     };
-    print(global, &plan, &arguments.output)?;
+    print(global, &plan, outlook.as_ref(), &arguments.output)?;
     if let Some(path) = &arguments.out {
         SavedPlan::new(&project.cx, blueprint, plan.clone()).await?.write(path)?;
         if !global.quiet {
@@ -74,8 +76,8 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
     if arguments.out.is_some() {
         return Ok(None);
     }
-    let (blueprint, inventory) = project.glance().await?;
-    let plan = make(&blueprint, &inventory)?;
+    let (blueprint, mut inventory) = project.glance().await?;
+    let plan = make(&blueprint, &mut inventory)?;
     if !plan.is_empty() || !plan.waits.is_empty() {
         return Ok(None);
     }
@@ -88,6 +90,7 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
 async fn tell(project: &Project, blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<()> {
     programs::check(project, blueprint, false).await?;
     rollouts::tell_given_up(project, blueprint, inventory);
+    rollouts::tell_under_way(project, inventory);
     let paused: Vec<_> = pause::paused(inventory).into_iter().collect();
     if !paused.is_empty() {
         project.tell_warning(format_args!("{} is paused; `ticketctl resume` wakes the stack up", paused.join(", ")));
@@ -95,17 +98,18 @@ async fn tell(project: &Project, blueprint: &Blueprint, inventory: &engine::Inve
     Ok(())
 }
 
-/// The plan, with a mistake in the blueprint as an error.
-pub fn make(blueprint: &Blueprint, inventory: &engine::Inventory) -> Result<Plan> {
-    let plan = engine::plan(blueprint, inventory).map_err(|cycle| Failure::new(cycle.to_string()))?;
+/// The plan, with a mistake in the blueprint as an error. The inventory keeps, of several with one logical id, the one that fits.
+pub fn make(blueprint: &Blueprint, inventory: &mut engine::Inventory) -> Result<Plan> {
+    let planned = engine::choose(blueprint, inventory).and_then(|()| engine::plan(blueprint, inventory));
+    let plan = planned.map_err(|cycle| Failure::new(cycle.to_string()))?;
     if plan.steps.iter().any(|step| step.id == "vpc" && step.action == Action::Replace) {
         return Err(Failure::new("the network of a stack that is there can't be changed: all that is in it would go")
             .hint("give the new network.cidr to a stack of another name and move over, or destroy this one first"));
     }
     match taken_range(&plan, inventory) {
         Some(message) => Err(Failure::new(message).hint(
-            "the order of network.zones decides which subnet lies where: put new zones at the end, take them away from \
-             there, or write network.subnets out",
+            "network.subnets is in the order of network.zones: let each zone that stays keep its networks, and give new \
+             zones others",
         )),
         None => Ok(plan),
     }
@@ -127,15 +131,30 @@ fn taken_range(plan: &Plan, inventory: &engine::Inventory) -> Option<String> {
     })
 }
 
-pub fn print(global: &Global, plan: &Plan, output: &Output) -> Result<()> {
+/// Prints a plan and, if it does something, what it leads to.
+pub fn print(global: &Global, plan: &Plan, outlook: Option<&Outlook>, output: &Output) -> Result<()> {
     let mut out = anstream::stdout().lock();
     match output.format {
-        Format::Text => write!(out, "{}", ui::text::plan(plan, ui::text::Detail { creations: global.verbose > 0 }))?,
-        Format::Json => {
-            let json = serde_json::to_string_pretty(plan).expect("a plan is plain data");
-            writeln!(out, "{json}")?;
+        Format::Text => {
+            write!(out, "{}", ui::text::plan(plan, ui::text::Detail { creations: global.verbose > 0 }))?;
+            if let Some(outlook) = outlook {
+                write!(out, "\n{}", ui::outlook::text(outlook))?;
+            }
         }
-        Format::Markdown => write!(out, "{}", ui::markdown::plan(plan))?,
+        Format::Json => {
+            let mut json = serde_json::to_value(plan).expect("a plan is plain data");
+            if let Some(outlook) = outlook {
+                json["outlook"] = serde_json::to_value(outlook).expect("an outlook is plain data");
+            }
+            writeln!(out, "{json:#}")?;
+        }
+        Format::Markdown => {
+            write!(out, "{}", ui::markdown::plan(plan))?;
+            if let Some(outlook) = outlook {
+                let text = anstream::adapter::strip_str(&ui::outlook::text(outlook)).to_string();
+                write!(out, "\n```text\n{text}```\n")?;
+            }
+        }
     }
     Ok(())
 }
@@ -166,6 +185,13 @@ impl SavedPlan {
     fn write(&self, path: &Path) -> Result<()> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::new(format!("can't write {}", path.display())).caused_by(error);
+        // A pipe or a device, such as /dev/stdout, is written to; a file in its place would help nobody.
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;
+            text.push(b'\n');
+            let mut device = std::fs::File::options().write(true).open(path).map_err(|error| failed(&error))?;
+            return device.write_all(&text).map_err(|error| failed(&error));
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
         serde_json::to_writer_pretty(&mut file, self).map_err(|error| failed(&error))?;

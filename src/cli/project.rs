@@ -1,5 +1,6 @@
 //! What most commands begin with: the stack file, the connection to AWS, the blueprint, the look at what is there.
 
+use jiff::Timestamp;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -17,6 +18,9 @@ use crate::{
     ui,
 };
 
+/// How far AWS's lists may lag behind its changes. They mostly do for a second or two.
+const LISTING_LAG: Duration = Duration::from_secs(5);
+
 /// A stack file and where it lives.
 pub struct Project {
     pub stack: Stack,
@@ -30,15 +34,7 @@ pub struct Project {
 impl Project {
     /// Reads and checks the stack file and connects.
     pub async fn open(global: &Global) -> Result<Project> {
-        // Zones, certificates and names depend on the region, so it counts as a value of the stack file.
-        let region = global.region.iter().map(|region| format!("region={region}"));
-        let sets: Vec<String> = global.set.iter().cloned().chain(region).collect();
-        let loaded =
-            stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
-        if !loaded.warnings.is_empty() && !global.quiet {
-            ui::tell(loaded.warnings.render(true));
-        }
-        let stack = loaded.stack;
+        let stack = stack(global)?;
         let endpoint_url = match global.local {
             true => Some(local::up(global, None, false).await?.endpoint),
             false => global.endpoint_url.clone().filter(|url| !url.is_empty()),
@@ -101,12 +97,13 @@ impl Project {
         Ok((blueprint::compile(&self.stack, &facts?), inventory.map_err(|errors| unreadable(&errors))?))
     }
 
-    /// For after a run that died: AWS's lists lag behind what it did, so this looks until two inventories in a row agree.
-    pub async fn settled(&self, mut before: Inventory) -> Result<Inventory> {
+    /// For after a run that died at `end` or before: AWS's lists lag behind what it did, so this looks until two inventories in a
+    /// row agree, and some time has passed.
+    pub async fn settled(&self, mut before: Inventory, end: Timestamp) -> Result<Inventory> {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let now = Inventory::take(&self.cx).await.map_err(|errors| unreadable(&errors))?;
-            if now.agrees(&before) {
+            if now.agrees(&before) && Timestamp::now() > end + LISTING_LAG {
                 return Ok(now);
             }
             before = now;
@@ -114,6 +111,18 @@ impl Project {
         Err(Failure::new("the run before this one ended uncleanly, and what AWS lists hasn't come to rest since")
             .hint("run the command again in a minute"))
     }
+}
+
+/// Reads and checks the stack file, and connects to nothing.
+pub fn stack(global: &Global) -> Result<Stack> {
+    // Zones, certificates and names depend on the region, so it counts as a value of the stack file.
+    let region = global.region.iter().map(|region| format!("region={region}"));
+    let sets: Vec<String> = global.set.iter().cloned().chain(region).collect();
+    let loaded = stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
+    if !loaded.warnings.is_empty() && !global.quiet {
+        ui::tell(loaded.warnings.render(true));
+    }
+    Ok(loaded.stack)
 }
 
 /// The failure of a look at AWS.

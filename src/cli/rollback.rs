@@ -13,7 +13,7 @@ use crate::{
     resource::{AutoScalingGroup, LaunchTemplate},
     rollout::{
         release::{self, Release},
-        rolling::Ending,
+        rolling::{Ending, Trouble},
     },
     ui,
 };
@@ -58,6 +58,12 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
     else {
         return Err(Failure::new(format!("service {service} isn't there yet")).hint("`ticketctl apply` makes it"));
     };
+    if wanted.is_none() {
+        let rollout = run.rollout(service, &project.stack.services[service], &group);
+        if let Some(ending) = rollout.turn_back().await.transpose() {
+            return told(run, service, ending);
+        }
+    }
     let releases = release::list(&project.cx, &template).await?;
     let target = choose(&releases, wanted, service)?;
     let current = releases.iter().find(|release| release.current).map_or(0, |release| release.number);
@@ -72,7 +78,11 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
         return Err(Failure::new("not confirmed; nothing was changed"));
     }
     let rollout = run.rollout(service, &project.stack.services[service], &group);
-    match rollout.back_to(target.number, "asked for".into()).await {
+    told(run, service, rollout.back_to(target.number, "asked for".into()).await)
+}
+
+fn told(run: &Run<'_>, service: &str, ending: std::result::Result<Ending, Trouble>) -> Result<u8> {
+    match ending {
         Ok(Ending::RolledBack { from, to, .. }) => {
             run.notice(format!("service {service} runs release {to} again; `apply` leaves release {from} alone"));
             Ok(0)

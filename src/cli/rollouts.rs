@@ -9,12 +9,14 @@ use crate::{
     blueprint::Blueprint,
     engine::{Inventory, Report},
     resource::{
-        AutoScalingGroup, LaunchTemplate,
+        AutoScalingGroup, LaunchTemplate, Scan,
         launch_template::{LaunchTemplateSpec, content},
     },
     rollout::{
         fleet::Fleet,
+        release,
         rolling::{Ending, Trouble},
+        shift::{self, Shift},
     },
     stack::types::Service,
 };
@@ -26,6 +28,18 @@ pub fn touched(project: &Project, report: &Report) -> BTreeSet<String> {
         report.done.iter().any(|(id, _)| ids.contains(id))
     };
     project.stack.services.keys().filter(is_touched).cloned().collect()
+}
+
+/// Says where a deployment with a second group waits for its end.
+pub fn tell_under_way(project: &Project, inventory: &Inventory) {
+    for service in project.stack.services.keys() {
+        if inventory.resources.contains_key(&shift::standby_id(&AutoScalingGroup::id_of(service))) {
+            project.tell_warning(format_args!(
+                "service {service}: a second group is there; `ticketctl apply` ends that deployment first, \
+                 `ticketctl rollback {service}` takes it back"
+            ));
+        }
+    }
 }
 
 /// Says where the stack file names what was given up: a plan leaves that alone.
@@ -93,6 +107,58 @@ pub async fn roll(
             Err(failures.iter().fold(failure, |failure, one| failure.caused_by(one.message())))
         }
     }
+}
+
+/// Brings the new releases of services in beside the old ones, one service after the other.
+///
+/// # Errors
+/// As [`roll`].
+pub async fn shift(
+    run: &Run<'_>,
+    project: &Project,
+    blueprint: &Blueprint,
+    touched: &BTreeSet<String>,
+    shift: Shift,
+) -> Result<u8> {
+    for name in touched {
+        let Some(group) = group_name(blueprint, name) else { continue };
+        let Some(fleet) = Fleet::look(&project.cx, group).await? else { continue };
+        let release = release::current(&project.cx, &fleet.template).await?;
+        let ending = run.rollout(name, &project.stack.services[name], group).shift(shift, release).await;
+        if let Some(failure) = judge(run, name, ending) {
+            return Err(failure);
+        }
+    }
+    Ok(0)
+}
+
+/// Ends the deployments with a second group that earlier runs have left on purpose or by accident.
+///
+/// # Errors
+/// As [`roll`].
+pub async fn settle(run: &Run<'_>, project: &Project, among: &[&String], yes: bool) -> Result<()> {
+    if project.cx.gap("auto_scaling_group").is_some() {
+        return Ok(());
+    }
+    let scan = Scan::new(&project.cx);
+    let groups = scan.of::<AutoScalingGroup>().await?;
+    for name in among {
+        let Some(wanted) = project.stack.services.get(*name) else { continue };
+        let group = groups.iter().find(|group| group.logical_id == AutoScalingGroup::id_of(name));
+        let Some(group) = group else { continue };
+        if shift::is_under_way(&scan, name).await? {
+            let question =
+                format!("End the deployment of {name}: replace its old instances, and drop the second group?");
+            if !run.confirm(&question, yes).await? {
+                return Err(Failure::new("not confirmed; nothing was changed"));
+            }
+            let ending = run.rollout(name, wanted, &group.id).settle().await;
+            if let Some(failure) = judge(run, name, ending) {
+                return Err(failure);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Rolls one service to the end of what its group wants.

@@ -4,12 +4,15 @@ use clap::Args;
 use jiff::Timestamp;
 use std::{
     io::{IsTerminal, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Global, Result, signals::Signals};
+use super::{Failure, Global, Result, failure::hint, signals::Signals};
 use crate::{
     aws::Context,
     blueprint::Blueprint,
@@ -50,6 +53,8 @@ pub struct Run<'a> {
     name: String,
     began: Timestamp,
     stop: CancellationToken,
+    /// Changes were begun, and stopped before they were through.
+    cut_short: AtomicBool,
     signals: Signals,
     observer: Arc<dyn Observer>,
     json: bool,
@@ -65,7 +70,8 @@ impl<'a> Run<'a> {
         let observer: Arc<dyn Observer> = Arc::from(ui::progress::observer(json, global.quiet));
         let signals = Signals::listen(stop.clone(), observer.clone())?;
         let lock = Lock::take(cx, &name, command, stop.clone()).await?;
-        Ok(Run { cx, lock, command, name, began, stop, signals, observer, json, quiet: global.quiet })
+        let (cut_short, quiet) = (AtomicBool::new(false), global.quiet);
+        Ok(Run { cx, lock, command, name, began, stop, cut_short, signals, observer, json, quiet })
     }
 
     /// Shows the plan: to whoever is asked whether to carry it out in any case, to others unless they want it otherwise.
@@ -123,6 +129,7 @@ impl<'a> Run<'a> {
         let report = engine::run(self.cx, plan, blueprint, inventory, &*self.observer, &options)
             .await
             .map_err(|cycle| Failure::new(cycle.to_string()))?;
+        self.cut_short.store(report.stopped, Ordering::Relaxed);
         let record = Record::new(&self.name, self.command, self.began, plan.summary, &report);
         if let Err(error) = record.write(self.cx).await {
             // What the run did matters more than that it isn't written down.
@@ -182,7 +189,7 @@ impl<'a> Run<'a> {
             (Err(lost), Err(failure)) => Err(failure.caused_by(lost)),
             (_, result) => result,
         };
-        let released = self.lock.release().await;
+        let released = self.lock.release(!self.cut_short.into_inner()).await;
         match (result, code) {
             (Ok(_), Some(code)) => Ok(code),
             (Err(failure), Some(code)) => Err(failure.code(code)),
@@ -208,7 +215,11 @@ pub fn verdict(report: &Report, verb: &str) -> Result<u8> {
     let failure = Failure::new(format!("{} failed, {skipped} skipped", operations(failed)));
     let failure =
         report.failed.iter().fold(failure, |failure, one| failure.caused_by(format!("{}: {}", one.id, one.error)));
-    Err(failure.hint(format!("what was done stays; `ticketctl {verb}` goes on from here")))
+    let goes_on = format!("what was done stays; `ticketctl {verb}` goes on from here");
+    Err(failure.hint(match report.failed.iter().find_map(|one| hint(&one.error)) {
+        Some(hint) => format!("{hint}\n      {goes_on}"),
+        None => goes_on,
+    }))
 }
 
 fn operations(count: usize) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::resource::{AnyKind, Effect};
+use crate::resource::{AnyKind, Effect, root};
 
 /// One attribute that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,13 @@ pub struct Attribute {
     /// What is wanted; null if nothing. A value not known yet holds a reference token.
     pub after: Value,
     pub effect: Effect,
+}
+
+impl Attribute {
+    /// Whether it is a tag and no attribute of the resource itself.
+    pub fn is_tag(&self) -> bool {
+        root(&self.path) == "tags"
+    }
 }
 
 /// Everything that differs between `desired` and `actual`, in the wish's order.

@@ -4,15 +4,16 @@ use petgraph::{
     algo::{tarjan_scc, toposort},
     graph::{DiGraph, NodeIndex},
 };
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
-use super::{Action, Inventory, Owned, Plan, inventory::texts, plan::extra_id};
+use super::{Action, Attribute, Inventory, Owned, Plan, inventory::texts, plan::extra_id};
 use crate::{
     blueprint::Blueprint,
-    resource::{self, AnyKind, Level, Replacement},
+    resource::{self, AnyKind, Kind, Level, Replacement, Vpc},
 };
 
 /// References in a circle: a mistake in the blueprint that no order of operations can satisfy.
@@ -59,6 +60,8 @@ pub(super) struct Operation {
     pub work: Work,
     /// For a replacement: the new one comes before the old one goes.
     pub create_first: bool,
+    /// Nothing but tags is changed: whoever refers to it needn't wait.
+    pub only_tags: bool,
     /// What is there now: for everything but a creation.
     pub owned: Option<Owned>,
     /// Indices of operations that must come first, and how far they must be.
@@ -92,7 +95,8 @@ fn list(plan: &Plan, inventory: &Inventory) -> Vec<Operation> {
     let mut operations = Vec::new();
     for (id, action) in steps.chain(waits) {
         let owned = extra.get(id).copied().or_else(|| inventory.resources.get(id));
-        let kind = match (plan.steps.iter().find(|step| step.id == id), owned) {
+        let step = plan.steps.iter().find(|step| step.id == id);
+        let kind = match (step, owned) {
             (Some(step), _) => resource::by_name(&step.kind),
             (None, owned) => owned.map(|owned| owned.kind),
         };
@@ -108,6 +112,8 @@ fn list(plan: &Plan, inventory: &Inventory) -> Vec<Operation> {
             action,
             work: *work,
             create_first: kind.traits().replacement == Replacement::CreateFirst,
+            only_tags: action == Action::Update
+                && step.is_some_and(|step| step.attributes.iter().all(Attribute::is_tag)),
             owned: owned.cloned(),
             needs: Vec::new(),
             path: Duration::ZERO,
@@ -133,6 +139,12 @@ fn settle_replacements(operations: &mut [Operation], blueprint: &Blueprint) -> R
     Ok(())
 }
 
+/// The tags of the VPC, which every look sees, are the last to change: as long as any other resource hasn't got its new tags,
+/// a sparing look finds that something is to do.
+fn is_seal(operation: &Operation) -> bool {
+    operation.only_tags && operation.kind.name() == Vpc::NAME
+}
+
 type Index = HashMap<(String, Work), usize>;
 
 fn needs_of_apply(
@@ -142,10 +154,15 @@ fn needs_of_apply(
     index: &Index,
     operations: &[Operation],
 ) -> Vec<(usize, Level)> {
+    if is_seal(operation) {
+        let others = operations.iter().enumerate().filter(|(_, other)| other.work == Work::Apply && !is_seal(other));
+        return others.map(|(at, _)| (at, Level::Created)).collect();
+    }
     let mut needs: Vec<_> = blueprint.nodes[&operation.id]
         .dependencies()
         .into_iter()
         .filter_map(|(id, level)| Some((*index.get(&(id, Work::Apply))?, level)))
+        .filter(|(at, _)| !operations[*at].only_tags)
         .collect();
     if operation.action == Action::Replace && !operation.create_first {
         needs.extend(index.get(&(operation.id.clone(), Work::Remove)).map(|at| (*at, Level::Ready)));
@@ -202,16 +219,17 @@ impl Links {
             .map(|(id, owned)| (id.clone(), owned))
             .chain(inventory.extra.iter().map(|owned| (extra_id(owned), owned)))
             .collect();
-        let mut owner_of: HashMap<&str, &str> = HashMap::new();
+        // Two kinds may have the same names: a role and its instance profile.
+        let mut owners_of: HashMap<&str, HashSet<&str>> = HashMap::new();
         for (id, owned) in &named {
             for text in std::iter::once(&owned.found.id).chain(owned.found.outputs.values()) {
-                owner_of.entry(text).or_insert(id);
+                owners_of.entry(text).or_default().insert(id);
             }
         }
         let mut users: BTreeMap<String, HashSet<String>> = BTreeMap::new();
         for (id, owned) in &named {
-            for text in texts(&owned.found.spec) {
-                if let Some(used) = owner_of.get(text.as_str()).filter(|used| **used != id) {
+            for text in mentions(&owned.found.spec) {
+                for used in owners_of.get(text.as_str()).into_iter().flatten().filter(|used| **used != id) {
                     users.entry((*used).to_owned()).or_default().insert(id.clone());
                 }
             }
@@ -229,6 +247,12 @@ impl Links {
         users.sort();
         users
     }
+}
+
+/// All texts in a spec that may name another resource: not its own name.
+fn mentions(spec: &Value) -> Vec<String> {
+    let Value::Object(fields) = spec else { return texts(spec) };
+    texts(&fields.iter().filter(|(attribute, _)| *attribute != "name").map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
 /// Two resources may name each other in AWS (a queue its dead-letter queue, and that one who may send to it). In such a
@@ -275,41 +299,5 @@ fn measure(operations: &mut [Operation]) -> Result<(), Cycle> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        aws::Tags,
-        engine,
-        resource::{Found, Outputs, Status, Vpc, vpc::VpcSpec},
-    };
-    use serde_json::json;
-
-    #[test]
-    fn what_a_cut_off_replacement_has_left_goes_before_the_next_one_comes() {
-        let mut blueprint = Blueprint::new("shop-test", Tags::new());
-        let spec = serde_json::from_value::<VpcSpec>(json!({"cidr": "10.1.0.0/16", "dns_support": true,
-            "dns_hostnames": true}));
-        blueprint.add::<Vpc>("vpc", "shop", spec.expect("a VPC"));
-        let vpc = |id: &str| Owned {
-            kind: resource::by_name("vpc").expect("registered"),
-            found: Found {
-                logical_id: "vpc".into(),
-                id: id.into(),
-                spec: json!({"cidr": "10.0.0.0/16", "dns_support": true, "dns_hostnames": true}),
-                outputs: Outputs::new(),
-                tags: None,
-                status: Status::Ready,
-            },
-        };
-        let inventory = Inventory {
-            resources: BTreeMap::from([("vpc".to_owned(), vpc("vpc-1"))]),
-            extra: vec![vpc("vpc-2")],
-            ..Inventory::default()
-        };
-        let plan = engine::plan(&blueprint, &inventory).expect("no circle");
-        let operations = operations(&plan, &blueprint, &inventory).expect("no circle");
-        let at = |id: &str, work| operations.iter().position(|o| o.id == id && o.work == work).expect("planned");
-        let leftover = at("vpc (vpc-2)", Work::Remove);
-        assert!(operations[at("vpc", Work::Apply)].needs.contains(&(leftover, Level::Ready)));
-    }
-}
+#[path = "graph_tests.rs"]
+mod tests;

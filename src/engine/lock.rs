@@ -79,8 +79,9 @@ pub struct Lock {
     fence: Arc<Fence>,
     heartbeat: JoinHandle<()>,
     ended: CancellationToken,
-    /// The one before ended without giving the lock back: AWS's lists may lag behind what it did.
-    pub after_unclean_end: bool,
+    /// The one before ended without giving the lock back, or stopped in the middle: AWS's lists may lag behind what it did. When
+    /// it had the lock for the last time.
+    pub after_unclean_end: Option<Timestamp>,
 }
 
 /// Says whether the lease is still ours, by our own clocks.
@@ -209,7 +210,7 @@ impl Lock {
         let state = Arc::new(AsyncMutex::new((lease, etag)));
         let ended = CancellationToken::new();
         let heartbeat = tokio::spawn(keep(cx.clone(), key.clone(), state.clone(), fence.clone(), lost, ended.clone()));
-        let after_unclean_end = before.is_some_and(|(lease, _)| !lease.released);
+        let after_unclean_end = before.filter(|(lease, _)| !lease.released).map(|(lease, _)| lease.expires);
         Ok(Lock { cx: cx.clone(), key, state, fence, heartbeat, ended, after_unclean_end })
     }
 
@@ -218,14 +219,14 @@ impl Lock {
         self.fence.clone()
     }
 
-    /// Gives the lock back.
-    pub async fn release(self) -> Result<(), Error> {
+    /// Gives the lock back. When calls may be without their answers, `in_order` is false, and the next run looks twice.
+    pub async fn release(self, in_order: bool) -> Result<(), Error> {
         // Not aborted: a write cut off in the middle would leave us with the wrong tag for the last one.
         self.ended.cancel();
         let _ = self.heartbeat.await;
         let (lease, etag) = self.state.lock().await.clone();
         let control = Control::new(&self.cx).await?;
-        let released = Lease { released: true, ..lease };
+        let released = Lease { released: in_order, expires: Timestamp::now(), ..lease };
         // If the condition fails, somebody else has it: nothing to give back.
         control.put(&self.key, written(&released), Condition::Unchanged(&etag)).await?;
         Ok(())

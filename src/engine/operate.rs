@@ -71,7 +71,7 @@ impl Operate<'_> {
                 if !self.operation.kind.traits().waits {
                     return Ok(Some(known));
                 }
-                self.until_ready(&known).await.map(Some)
+                self.until_ready(&known, node, &spec).await.map(Some)
             }
         }
     }
@@ -129,7 +129,7 @@ impl Operate<'_> {
     /// The resource with our tags, if a create call left one.
     async fn look_for_own(&self) -> Result<Option<Owned>, Stop> {
         let kind = self.operation.kind;
-        let found = kind.find(&Scan::new(self.cx), &Select::Stack).await.map_err(failed)?;
+        let found = Scan::new(self.cx).find(kind, &Select::Stack).await.map_err(failed)?;
         let old = self.operation.owned.as_ref().map(|owned| &owned.found.id);
         let ours = |found: &Found| {
             found.logical_id == self.operation.id && found.status != Status::Deleting && Some(&found.id) != old
@@ -159,7 +159,7 @@ impl Operate<'_> {
                 _ => return Err(failed(error)),
             }
             // A part of the change may have been made: what is left of it is worked out anew.
-            match kind.find(&Scan::new(self.cx), &Select::One(&known.id)).await {
+            match Scan::new(self.cx).find(kind, &Select::One(&known.id)).await {
                 Ok(found) => owned.found = found.into_iter().next().unwrap_or(owned.found),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(failed(error)),
@@ -168,7 +168,7 @@ impl Operate<'_> {
     }
 
     async fn remove(&self, owned: &Owned) -> Result<(), Stop> {
-        let kind = self.operation.kind;
+        let (kind, mut owned) = (self.operation.kind, owned.clone());
         let mut patience = Patience::new(kind.traits().timeout.max(LETTING_GO));
         loop {
             self.permitted()?;
@@ -192,6 +192,16 @@ impl Operate<'_> {
                 Class::Retry => self.pause(&mut patience, &error).await?,
                 _ => return Err(failed(error)),
             }
+            // A part of it may have been taken away: what is left is worked out anew.
+            match kind.find(&Scan::new(self.cx), &Select::One(&owned.found.id)).await {
+                Ok(found) => match found.into_iter().next() {
+                    Some(found) => owned.found = found,
+                    None => break,
+                },
+                Err(error) if error.is_not_found() => break,
+                Err(error) if error.class() == Class::Retry => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
         if kind.traits().lingers {
             self.until_gone(&owned.found.id).await?;
@@ -199,13 +209,24 @@ impl Operate<'_> {
         Ok(())
     }
 
-    async fn until_ready(&self, known: &Known) -> Result<Known, Stop> {
-        let called = Instant::now();
+    async fn until_ready(&self, known: &Known, node: &Node, spec: &Value) -> Result<Known, Stop> {
+        let (called, kind) = (Instant::now(), self.operation.kind);
+        // An output that changes with the resource is true once the change is listed.
+        let lags_behind = |found: &Found| {
+            let owned = Owned { kind, found: found.clone() };
+            let spec = canonical(kind, spec, Some(&owned));
+            called.elapsed() < LISTING_LAG
+                && found.outputs.keys().any(|output| kind.renews(output))
+                && !differences(kind, &spec, node, &owned).is_empty()
+        };
         self.poll(
             |found| {
                 let text = match found {
                     None if called.elapsed() < LISTING_LAG => "not listed yet".to_owned(),
                     None => return Err(Stop::Failed("it was created, but AWS doesn't list it".into())),
+                    Some(found) if found.status == Status::Ready && lags_behind(found) => {
+                        "not listed as changed yet".to_owned()
+                    }
                     Some(Found { status: Status::Ready, outputs, id, .. }) => {
                         return Ok(Ok(Known { id: id.clone(), outputs: outputs.clone() }));
                     }

@@ -4,7 +4,6 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
-    sync::Arc,
     time::Instant,
 };
 use tokio::sync::mpsc;
@@ -16,7 +15,7 @@ use super::{
     operate::{Operate, Stop},
 };
 use crate::{
-    aws::Context,
+    aws::{Context, Permit},
     blueprint::Blueprint,
     resource::{Level, Outputs, Target},
 };
@@ -28,7 +27,7 @@ pub struct Options {
     /// Cancelled when nothing new is to start.
     pub stop: CancellationToken,
     /// Asked before every call that changes something: whether the lock is still ours.
-    pub permit: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    pub permit: Permit,
 }
 
 /// An operation that didn't succeed.
@@ -131,7 +130,7 @@ impl<'a> Run<'a> {
             .collect();
         Run {
             cx,
-            mutating: cx.without_retries(),
+            mutating: cx.fenced(options.permit.clone()),
             blueprint,
             observer,
             options,

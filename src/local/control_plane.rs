@@ -160,6 +160,7 @@ impl ControlPlane {
             };
         }
         self.stop().await?;
+        self.clear()?;
         let port = choose_port(port)?;
         let environment = environment::ensure(&self.cache, progress).await?;
         progress("starting moto");
@@ -207,7 +208,7 @@ impl ControlPlane {
     async fn start_supervisor(&self, program: &Path, endpoint: &str) -> Result<(), Error> {
         let supervisor = self.supervisor();
         let (data, cache) = (self.data.to_string_lossy(), self.cache.to_string_lossy());
-        let arguments = ["local", "supervise", "--endpoint", endpoint, "--data", &data, "--cache", &cache];
+        let arguments = ["local", "supervise", "--endpoint", endpoint, "--data", &data, "--cache", &cache, "-v"];
         let before = Board::read(&self.data).and_then(|told| told.since);
         let mut child = supervisor.start(program, &arguments, &[])?;
         let deadline = tokio::time::Instant::now() + START;
@@ -264,16 +265,22 @@ impl ControlPlane {
         if !self.data.is_dir() {
             return Ok(false);
         }
-        let lock = self.data.join("lock");
-        let _lock = super::lock(&lock, progress).await?;
+        let _lock = super::lock(&self.data.join("lock"), progress).await?;
         let ran = self.status().await != Status::Down || self.plane() != Plane::Off;
         self.stop().await?;
+        self.clear()?;
+        Ok(ran)
+    }
+
+    /// Removes everything but the lock, for which others may be waiting.
+    fn clear(&self) -> Result<(), Error> {
+        let lock = self.data.join("lock");
         let entries = std::fs::read_dir(&self.data).map_err(|error| Error::file(&self.data, error))?;
         for entry in entries.flatten().map(|entry| entry.path()).filter(|path| *path != lock) {
             let removed = if entry.is_dir() { std::fs::remove_dir_all(&entry) } else { std::fs::remove_file(&entry) };
             removed.map_err(|error| Error::file(&entry, error))?;
         }
-        Ok(ran)
+        Ok(())
     }
 
     /// Nothing can be made of a control plane that has forgotten everything: the data plane goes with it.

@@ -1,11 +1,11 @@
 //! A CloudWatch alarm on one metric.
 
-use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension, MetricAlarm, Statistic, Tag};
+use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension, MetricAlarm, Statistic};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits};
-use crate::aws::{Context, Emulator, Result};
+use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits, cloudwatch};
+use crate::aws::{Context, Emulator, Result, Tags};
 
 pub struct Alarm;
 
@@ -77,13 +77,16 @@ impl Kind for Alarm {
                     id: name.to_owned(),
                     spec: spec(alarm),
                     outputs: Outputs::from([("arn".into(), alarm.alarm_arn().unwrap_or_default().to_owned())]),
-                    // DescribeAlarms doesn't tell the tags, and asking for them takes a call per alarm.
                     tags: None,
                     status: Status::Ready,
                 });
             }
         }
         Ok(found)
+    }
+
+    async fn tags(cx: &Context, _name: &str, outputs: &Outputs) -> Result<Option<Tags>> {
+        cloudwatch::tags(cx, &outputs["arn"]).await.map(Some)
     }
 
     async fn create(cx: &Context, desired: &Desired<AlarmSpec>) -> Result<Created> {
@@ -94,7 +97,13 @@ impl Kind for Alarm {
     }
 
     async fn update(cx: &Context, change: &Change<AlarmSpec>) -> Result<()> {
-        put(cx, &change.found.id, &change.desired).await
+        if change.touches_more_than_tags() {
+            put(cx, &change.found.id, &change.desired).await?;
+        }
+        match change.tags() {
+            Some(tags) => cloudwatch::set_tags(cx, change.found.output("arn"), tags).await,
+            None => Ok(()),
+        }
     }
 
     async fn delete(cx: &Context, found: &Found<AlarmSpec>) -> Result<()> {
@@ -134,8 +143,6 @@ async fn put(cx: &Context, name: &str, desired: &Desired<AlarmSpec>) -> Result<(
     let spec = &desired.spec;
     let dimensions =
         spec.metric.dimensions.iter().map(|(name, value)| Dimension::builder().name(name).value(value).build());
-    let tags: Vec<_> =
-        desired.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
     let apart = matches!(cx.emulator, Some(Emulator::LocalStack { .. }));
     cx.cloudwatch
         .put_metric_alarm()
@@ -153,12 +160,12 @@ async fn put(cx: &Context, name: &str, desired: &Desired<AlarmSpec>) -> Result<(
         .actions_enabled(spec.actions_enabled)
         .set_alarm_actions(Some(spec.alarm_actions.iter().cloned().collect()))
         .set_ok_actions(Some(spec.ok_actions.iter().cloned().collect()))
-        .set_tags((!apart).then(|| tags.clone()))
+        .set_tags((!apart).then(|| cloudwatch::list(&desired.tags)))
         .send()
         .await?;
     if apart {
         let arn = cx.arn("cloudwatch", &format!("alarm:{name}")).await?;
-        cx.cloudwatch.tag_resource().resource_arn(arn).set_tags(Some(tags)).send().await?;
+        cloudwatch::set_tags(cx, &arn, &desired.tags).await?;
     }
     Ok(())
 }

@@ -21,13 +21,13 @@ use crate::aws::{Context, Error, Result, Tags, tags};
 pub struct AutoScalingGroup;
 
 /// The only interval in which groups report their metrics.
-const GRANULARITY: &str = "1Minute";
+pub const GRANULARITY: &str = "1Minute";
 /// Begins the tags that name listeners; the port follows.
 const LISTENER_TAG: &str = "ticketctl:listener-";
 /// How long a new instance profile may take until Auto Scaling knows it.
 const PROFILE_LAG: Duration = Duration::from_secs(90);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AutoScalingGroupSpec {
     /// Unique in the region; up to 255 characters.
     pub name: String,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, ReplicationGroup, Scan, Select, Status, Traits};
 use super::{elasticache, elasticache::Role};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct CacheParameterGroup;
 
@@ -62,6 +62,10 @@ impl Kind for CacheParameterGroup {
         Ok(found.collect())
     }
 
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        elasticache::tags(cx, &arn(cx, name).await?).await
+    }
+
     async fn create(cx: &Context, desired: &Desired<CacheParameterGroupSpec>) -> Result<Created> {
         let CacheParameterGroupSpec { name, parameters } = &desired.spec;
         cx.elasticache
@@ -80,13 +84,17 @@ impl Kind for CacheParameterGroup {
         if change.touches(&["parameters"]) {
             set(cx, &change.found.id, &change.desired.spec.parameters, &change.found.spec.parameters).await?;
         }
-        Ok(())
+        elasticache::update_tags(cx, change, &arn(cx, &change.found.id).await?).await
     }
 
     async fn delete(cx: &Context, found: &Found<CacheParameterGroupSpec>) -> Result<()> {
         cx.elasticache.delete_cache_parameter_group().cache_parameter_group_name(&found.id).send().await?;
         Ok(())
     }
+}
+
+async fn arn(cx: &Context, name: &str) -> Result<String> {
+    cx.arn("elasticache", &format!("parametergroup:{name}")).await
 }
 
 /// What differs from the defaults in the group; none if there is no such group.

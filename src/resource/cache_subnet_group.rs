@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Subnet, Traits};
 use super::{elasticache, elasticache::subnet_group_name};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct CacheSubnetGroup;
 
@@ -52,6 +52,10 @@ impl Kind for CacheSubnetGroup {
         Ok(found.collect())
     }
 
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        elasticache::tags(cx, &arn(cx, name).await?).await
+    }
+
     async fn create(cx: &Context, desired: &Desired<CacheSubnetGroupSpec>) -> Result<Created> {
         let CacheSubnetGroupSpec { name, subnets } = &desired.spec;
         cx.elasticache
@@ -71,11 +75,15 @@ impl Kind for CacheSubnetGroup {
             let call = cx.elasticache.modify_cache_subnet_group().cache_subnet_group_name(&change.found.id);
             call.set_subnet_ids(Some(subnets)).send().await?;
         }
-        Ok(())
+        elasticache::update_tags(cx, change, &arn(cx, &change.found.id).await?).await
     }
 
     async fn delete(cx: &Context, found: &Found<CacheSubnetGroupSpec>) -> Result<()> {
         cx.elasticache.delete_cache_subnet_group().cache_subnet_group_name(&found.id).send().await?;
         Ok(())
     }
+}
+
+async fn arn(cx: &Context, name: &str) -> Result<String> {
+    cx.arn("elasticache", &format!("subnetgroup:{name}")).await
 }

@@ -1,11 +1,10 @@
 //! The stack's CloudWatch dashboard.
 
-use aws_sdk_cloudwatch::types::Tag;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Change, Created, Desired, Found, Kind, Outputs, Scan, Select, Status, Traits};
-use crate::aws::{Context, Error, Result};
+use super::{Change, Created, Desired, Found, Kind, Outputs, Scan, Select, Status, Traits, cloudwatch};
+use crate::aws::{Context, Error, Result, Tags, partition};
 
 pub struct Dashboard;
 
@@ -35,10 +34,13 @@ impl Kind for Dashboard {
             id: name.to_owned(),
             spec: DashboardSpec { body: serde_json::from_str(&body).unwrap_or(Value::String(body)) },
             outputs: Outputs::new(),
-            // They take a call of their own; the exact name says whose it is.
             tags: None,
             status: Status::Ready,
         }])
+    }
+
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        cloudwatch::tags(cx, &arn(cx, name).await?).await.map(Some)
     }
 
     async fn create(cx: &Context, desired: &Desired<DashboardSpec>) -> Result<Created> {
@@ -47,13 +49,25 @@ impl Kind for Dashboard {
     }
 
     async fn update(cx: &Context, change: &Change<DashboardSpec>) -> Result<()> {
-        put(cx, &change.desired).await
+        if change.touches_more_than_tags() {
+            put(cx, &change.desired).await?;
+        }
+        match change.tags() {
+            Some(tags) => cloudwatch::set_tags(cx, &arn(cx, &change.found.id).await?, tags).await,
+            None => Ok(()),
+        }
     }
 
     async fn delete(cx: &Context, found: &Found<DashboardSpec>) -> Result<()> {
         cx.cloudwatch.delete_dashboards().dashboard_names(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// Dashboards belong to no region.
+/// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_TagResource.html>
+async fn arn(cx: &Context, name: &str) -> Result<String> {
+    Ok(format!("arn:{}:cloudwatch::{}:dashboard/{name}", partition(&cx.region), cx.account().await?))
 }
 
 /// AWS answers `ResourceNotFound`, LocalStack something that it uses for invalid names as well.
@@ -63,13 +77,12 @@ fn is_not_found_on_localstack(error: &Error) -> bool {
 
 /// Makes the dashboard or sets its body anew. On a dashboard that exists, AWS ignores the tags.
 async fn put(cx: &Context, desired: &Desired<DashboardSpec>) -> Result<()> {
-    let tags = desired.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
     let answer = cx
         .cloudwatch
         .put_dashboard()
         .dashboard_name(&cx.stack)
         .dashboard_body(desired.spec.body.to_string())
-        .set_tags(Some(tags.collect()))
+        .set_tags(Some(cloudwatch::list(&desired.tags)))
         .send()
         .await?;
     for message in answer.dashboard_validation_messages() {

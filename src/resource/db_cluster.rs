@@ -133,7 +133,7 @@ impl Kind for DbCluster {
             modify(cx, change).await?;
         }
         if change.touches(&["tags", "final_snapshot"]) {
-            rds::set_tags(cx, change, &tags_of(&change.desired)).await?;
+            rds::set_tags(cx, change.found.output("arn"), &tags_of(&change.desired)).await?;
         }
         Ok(())
     }

@@ -1,119 +1,54 @@
 //! Parameters of a whole Aurora cluster.
 
-use aws_sdk_rds::types::Filter;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use aws_sdk_rds::types::Parameter;
 
-use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Scan, Select, Status, Traits, rds};
-use crate::aws::{Context, Error, Result};
+use super::{
+    db_parameter_group::{Asked, ParameterGroup, ParameterGroupSpec, Scope},
+    rds,
+};
+use crate::aws::{Context, Error, Result, Tags};
 
-pub struct DbClusterParameterGroup;
+/// Parameters of a whole cluster.
+pub type DbClusterParameterGroup = ParameterGroup<OfCluster>;
 
-#[derive(Serialize, Deserialize)]
-pub struct DbClusterParameterGroupSpec {
-    /// As [`DbClusterParameterGroup::name_in`] makes it.
-    pub name: String,
-    /// Such as `aurora-mysql8.0`; one of [`rds::FAMILIES`].
-    pub family: String,
-    /// What differs from the engine's defaults.
-    pub parameters: rds::Parameters,
-}
+/// All instances of a cluster together.
+pub struct OfCluster;
 
-impl DbClusterParameterGroup {
-    /// The logical id: a stack has one such group.
-    pub const ID: &'static str = "db-cluster-parameters";
-
-    /// The group's name, which tells the stack and the family.
-    pub fn name_in(stack: &str, family: &str) -> String {
-        rds::group_name(stack, "cluster-pg", family)
-    }
-}
-
-impl Kind for DbClusterParameterGroup {
+impl Scope for OfCluster {
     const NAME: &'static str = "db_cluster_parameter_group";
-    // The name tells the family, so that the group of another family can be there at the same time.
-    const TRAITS: Traits = Traits::INSTANT.create_first();
-    type Spec = DbClusterParameterGroupSpec;
+    const ID: &'static str = "db-cluster-parameters";
+    const SUFFIX: &'static str = "cluster-pg";
+    const ARN_PART: &'static str = "cluster-pg";
+    const WHAT: &'static str = "the database";
 
-    fn effect(path: &str) -> Effect {
-        if matches!(path, "name" | "family") { Effect::Replace } else { Effect::InPlace }
-    }
-
-    async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<DbClusterParameterGroupSpec>>> {
-        let mut found = Vec::new();
-        for (family, _) in rds::FAMILIES {
-            let name = Self::name_in(&scan.stack, family);
-            if matches!(select, Select::One(id) if *id != name) {
-                continue;
-            }
-            // One call proves that the group is there and tells what was set in it.
-            let Some(parameters) = user_parameters(scan, &name).await? else { continue };
-            found.push(Found {
-                logical_id: Self::ID.to_owned(),
-                id: name.clone(),
-                spec: DbClusterParameterGroupSpec { name, family: family.to_owned(), parameters },
-                outputs: Outputs::new(),
-                tags: None,
-                status: Status::Ready,
-            });
-        }
-        Ok(found)
-    }
-
-    async fn create(cx: &Context, desired: &Desired<DbClusterParameterGroupSpec>) -> Result<Created> {
-        let DbClusterParameterGroupSpec { name, family, parameters } = &desired.spec;
-        cx.rds
-            .create_db_cluster_parameter_group()
-            .db_cluster_parameter_group_name(name)
-            .db_parameter_group_family(family)
-            .description(format!("Parameters of the database of {}", cx.stack))
-            .set_tags(Some(rds::list(&desired.tags)))
-            .send()
-            .await?;
-        set(cx, name, parameters, &rds::Parameters::new()).await?;
-        Ok(Created::new(name))
-    }
-
-    async fn update(cx: &Context, change: &Change<DbClusterParameterGroupSpec>) -> Result<()> {
-        if change.touches(&["parameters"]) {
-            set(cx, &change.found.id, &change.desired.spec.parameters, &change.found.spec.parameters).await?;
-        }
+    async fn create(cx: &Context, spec: &ParameterGroupSpec, description: String, tags: &Tags) -> Result<()> {
+        let call = cx.rds.create_db_cluster_parameter_group().db_cluster_parameter_group_name(&spec.name);
+        let call = call.db_parameter_group_family(&spec.family).description(description);
+        call.set_tags(Some(rds::list(tags))).send().await?;
         Ok(())
     }
 
-    async fn delete(cx: &Context, found: &Found<DbClusterParameterGroupSpec>) -> Result<()> {
-        cx.rds.delete_db_cluster_parameter_group().db_cluster_parameter_group_name(&found.id).send().await?;
+    async fn describe(cx: &Context, group: &str, asked: Asked) -> Result<Vec<Parameter>> {
+        let (source, filters) = asked.terms();
+        let call = cx.rds.describe_db_cluster_parameters().db_cluster_parameter_group_name(group);
+        let pages = call.set_source(source).set_filters(filters).into_paginator().items().send();
+        Ok(pages.collect::<std::result::Result<_, _>>().await.map_err(Error::from)?)
+    }
+
+    async fn modify(cx: &Context, group: &str, parameters: &[Parameter]) -> Result<()> {
+        let call = cx.rds.modify_db_cluster_parameter_group().db_cluster_parameter_group_name(group);
+        call.set_parameters(Some(parameters.to_vec())).send().await?;
         Ok(())
     }
-}
 
-/// What differs from the defaults in the group; none if there is no such group.
-async fn user_parameters(cx: &Context, name: &str) -> Result<Option<rds::Parameters>> {
-    let pages = cx.rds.describe_db_cluster_parameters().db_cluster_parameter_group_name(name).source("user");
-    let all = pages.into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>().await;
-    match all.map_err(Error::from) {
-        Ok(all) => Ok(Some(rds::parameters(&all).collect())),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+    async fn reset(cx: &Context, group: &str, parameters: &[Parameter]) -> Result<()> {
+        let call = cx.rds.reset_db_cluster_parameter_group().db_cluster_parameter_group_name(group);
+        call.set_parameters(Some(parameters.to_vec())).send().await?;
+        Ok(())
     }
-}
 
-async fn set(cx: &Context, name: &str, desired: &rds::Parameters, found: &rds::Parameters) -> Result<()> {
-    let names: BTreeSet<_> = desired.keys().chain(found.keys()).cloned().collect();
-    if names.is_empty() {
-        return Ok(());
+    async fn delete(cx: &Context, group: &str) -> Result<()> {
+        cx.rds.delete_db_cluster_parameter_group().db_cluster_parameter_group_name(group).send().await?;
+        Ok(())
     }
-    let filter = Filter::builder().name("parameter-name").set_values(Some(names.into_iter().collect())).build();
-    let described = cx.rds.describe_db_cluster_parameters().db_cluster_parameter_group_name(name).filters(filter);
-    let described = described.into_paginator().items().send().collect::<std::result::Result<Vec<_>, _>>().await?;
-    let only_at_start = rds::static_names(&described).collect();
-    for batch in rds::changed(desired, found, &only_at_start).chunks(rds::PARAMETERS_PER_CALL) {
-        let call = cx.rds.modify_db_cluster_parameter_group().db_cluster_parameter_group_name(name);
-        call.set_parameters(Some(batch.to_vec())).send().await?;
-    }
-    for batch in rds::removed(desired, found, &only_at_start).chunks(rds::PARAMETERS_PER_CALL) {
-        let call = cx.rds.reset_db_cluster_parameter_group().db_cluster_parameter_group_name(name);
-        call.set_parameters(Some(batch.to_vec())).send().await?;
-    }
-    Ok(())
 }

@@ -126,7 +126,7 @@ impl Kind for DbInstance {
             modify(cx, change).await?;
         }
         if let Some(tags) = change.tags() {
-            rds::set_tags(cx, change, tags).await?;
+            rds::set_tags(cx, change.found.output("arn"), tags).await?;
         }
         // Last: AWS refuses to reboot an instance that is being modified, and the engine then comes here again.
         if change.touches(&["parameters_applied"]) {
@@ -144,7 +144,7 @@ impl Kind for DbInstance {
 
 /// The history of Performance Insights that costs nothing.
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_PerfInsights.Overview.cost.html>
-const INSIGHTS_DAYS: i32 = 7;
+pub const INSIGHTS_DAYS: i32 = 7;
 
 async fn modify(cx: &Context, change: &Change<DbInstanceSpec>) -> Result<()> {
     let spec = &change.desired.spec;

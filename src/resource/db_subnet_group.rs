@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Change, Created, DbInstance, Desired, Effect, Found, Kind, Outputs, Ref, Scan, Select, Status, Subnet};
 use super::{Traits, rds};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct DbSubnetGroup;
 
@@ -49,6 +49,10 @@ impl Kind for DbSubnetGroup {
         Ok(answer.into_iter().map(|subnets| found(name.clone(), subnets)).collect())
     }
 
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        rds::tags_of(cx, &arn(cx, name).await?).await
+    }
+
     async fn create(cx: &Context, desired: &Desired<DbSubnetGroupSpec>) -> Result<Created> {
         let DbSubnetGroupSpec { name, subnets } = &desired.spec;
         cx.rds
@@ -67,13 +71,20 @@ impl Kind for DbSubnetGroup {
             let call = cx.rds.modify_db_subnet_group().db_subnet_group_name(&change.found.id);
             call.set_subnet_ids(Some(ids(&change.desired.spec.subnets))).send().await?;
         }
-        Ok(())
+        match change.tags() {
+            Some(tags) => rds::set_tags(cx, &arn(cx, &change.found.id).await?, tags).await,
+            None => Ok(()),
+        }
     }
 
     async fn delete(cx: &Context, found: &Found<DbSubnetGroupSpec>) -> Result<()> {
         cx.rds.delete_db_subnet_group().db_subnet_group_name(&found.id).send().await?;
         Ok(())
     }
+}
+
+async fn arn(cx: &Context, name: &str) -> Result<String> {
+    cx.arn("rds", &format!("subgrp:{name}")).await
 }
 
 fn found(name: String, subnets: BTreeSet<Ref<Subnet>>) -> Found<DbSubnetGroupSpec> {

@@ -2,7 +2,8 @@
 
 use aws_sdk_elasticache::types::Tag;
 
-use crate::aws::Tags;
+use super::Change;
+use crate::aws::{Context, Result, Tags, tags};
 
 /// The engine that a stack's caches have.
 pub const ENGINE: &str = "redis";
@@ -69,7 +70,21 @@ pub fn subnet_group_name(stack: &str) -> String {
     crate::stack::name::fit(format!("{stack}-cache-subnets"), NAME_LIMIT)
 }
 
-/// The tags as create calls take them.
+/// The tags of a resource.
+pub async fn tags(cx: &Context, arn: &str) -> Result<Option<Tags>> {
+    let answer = cx.elasticache.list_tags_for_resource().resource_name(arn).send().await?;
+    Ok(Some(tags::collect(answer.tag_list(), |tag| (tag.key(), tag.value()))))
+}
+
+/// Sets the wish's tags on what was found if they differ.
+pub async fn update_tags<S>(cx: &Context, change: &Change<S>, arn: &str) -> Result<()> {
+    if let Some(tags) = change.tags() {
+        cx.elasticache.add_tags_to_resource().resource_name(arn).set_tags(Some(list(tags))).send().await?;
+    }
+    Ok(())
+}
+
+/// The tags as calls take them.
 pub fn list(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }

@@ -53,6 +53,11 @@ pub async fn tags_of(cx: &Context, arns: &[String]) -> Result<HashMap<String, Ta
     Ok(found)
 }
 
+/// The tags of one of them.
+pub async fn tags(cx: &Context, arn: &str) -> Result<Option<Tags>> {
+    Ok(tags_of(cx, &[arn.to_owned()]).await?.remove(arn))
+}
+
 /// Sets the wish's tags if they differ.
 pub async fn update_tags<S>(cx: &Context, change: &Change<S>) -> Result<()> {
     if let Some(tags) = change.tags() {

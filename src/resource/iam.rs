@@ -5,7 +5,7 @@ use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 
 use super::Desired;
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags, tags};
 
 /// The path of everything that the stack has in this region.
 pub fn prefix(cx: &Context) -> String {
@@ -33,6 +33,11 @@ pub fn logical_id(cx: &Context, path: &str) -> String {
 pub fn tag_list<S>(desired: &Desired<S>) -> Option<Vec<Tag>> {
     let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
     Some(desired.tags.iter().map(tag).collect::<std::result::Result<_, _>>().expect("both parts of the tag are set"))
+}
+
+/// The tags of an answer.
+pub fn tags(tags: &[Tag]) -> Tags {
+    tags::collect(tags, |tag| (Some(tag.key()), Some(tag.value())))
 }
 
 /// A policy document out of an answer, where it is URL-encoded JSON.

@@ -4,7 +4,7 @@ use aws_sdk_iam::types::InstanceProfile as Answer;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref, Role, Scan, Select, Status, Traits, iam};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct InstanceProfile;
 
@@ -33,16 +33,13 @@ impl Kind for InstanceProfile {
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<InstanceProfileSpec>>> {
         let profiles = match select {
             Select::Stack => scan.profiles().await?.to_vec(),
-            Select::One(name) => {
-                let answer = scan.iam.get_instance_profile().instance_profile_name(*name).send().await;
-                match answer.map_err(Error::from) {
-                    Ok(answer) => answer.instance_profile.into_iter().collect(),
-                    Err(error) if error.is_not_found() => Vec::new(),
-                    Err(error) => return Err(error),
-                }
-            }
+            Select::One(name) => profile_named(scan, name).await?.into_iter().collect(),
         };
         Ok(profiles.iter().map(|profile| found(scan, profile)).collect())
+    }
+
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        Ok(profile_named(cx, name).await?.map(|profile| iam::tags(profile.tags())))
     }
 
     async fn create(cx: &Context, desired: &Desired<InstanceProfileSpec>) -> Result<Created> {
@@ -68,6 +65,10 @@ impl Kind for InstanceProfile {
             remove_role(cx, &change.found).await?;
             add_role(cx, &change.found.id, &change.desired.spec.role).await?;
         }
+        if change.tags().is_some() {
+            let call = cx.iam.tag_instance_profile().instance_profile_name(&change.found.id);
+            call.set_tags(iam::tag_list(&change.desired)).send().await?;
+        }
         Ok(())
     }
 
@@ -75,6 +76,14 @@ impl Kind for InstanceProfile {
         remove_role(cx, found).await?;
         cx.iam.delete_instance_profile().instance_profile_name(&found.id).send().await?;
         Ok(())
+    }
+}
+
+async fn profile_named(cx: &Context, name: &str) -> Result<Option<Answer>> {
+    match cx.iam.get_instance_profile().instance_profile_name(name).send().await.map_err(Error::from) {
+        Ok(answer) => Ok(answer.instance_profile),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

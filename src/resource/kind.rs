@@ -90,6 +90,11 @@ impl<S> Change<S> {
         self.paths.iter().any(|path| attributes.contains(&root(path)))
     }
 
+    /// Whether anything but tags differs.
+    pub fn touches_more_than_tags(&self) -> bool {
+        self.paths.iter().any(|path| root(path) != "tags")
+    }
+
     /// Our tags that are missing or wrong.
     pub fn tags(&self) -> Option<&Tags> {
         self.touches(&["tags"]).then_some(&self.desired.tags)
@@ -200,6 +205,12 @@ pub trait Kind: Send + Sync + 'static {
     /// Looks for resources; paginated, and without a call per resource wherever AWS allows.
     fn find(scan: &Scan<'_>, select: &Select<'_>) -> impl Future<Output = Result<Vec<Found<Self::Spec>>>> + Send;
 
+    /// The tags of a resource, for a kind whose listing doesn't tell them: a call per resource, which a sparing look leaves
+    /// out.
+    fn tags(_cx: &Context, _id: &str, _outputs: &Outputs) -> impl Future<Output = Result<Option<Tags>>> + Send {
+        async { Ok(None) }
+    }
+
     /// Makes the resource, tags in the same call. Called again after a lost answer, it must not make a second one.
     fn create(cx: &Context, desired: &Desired<Self::Spec>) -> impl Future<Output = Result<Created>> + Send;
 
@@ -227,6 +238,8 @@ pub trait AnyKind: Send + Sync {
     /// order, numbers alike, and without what AWS may move on by itself.
     fn canonical(&self, wish: Value, found: Option<&Value>) -> serde_json::Result<Value>;
     async fn find(&self, scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found>>;
+    /// The tags of a resource that was found, where it takes a call to tell them.
+    async fn tags(&self, cx: &Context, found: &Found) -> Result<Option<Tags>>;
     async fn create(&self, cx: &Context, desired: Desired<Value>) -> Result<Created>;
     async fn update(&self, cx: &Context, change: Change<Value>) -> Result<()>;
     async fn delete(&self, cx: &Context, found: Found) -> Result<()>;
@@ -268,6 +281,10 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     async fn find(&self, scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found>> {
         K::find(scan, select).await?.into_iter().map(untyped::<K>).collect()
+    }
+
+    async fn tags(&self, cx: &Context, found: &Found) -> Result<Option<Tags>> {
+        K::tags(cx, &found.id, &found.outputs).await
     }
 
     async fn create(&self, cx: &Context, desired: Desired<Value>) -> Result<Created> {

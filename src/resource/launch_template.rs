@@ -26,7 +26,7 @@ pub use rolled_back::{RolledBack, content, give_up, redeem, rolled_back};
 pub struct LaunchTemplate;
 
 /// What AWS calls the version that we call the current release.
-const CURRENT: &str = "$Default";
+pub const CURRENT: &str = "$Default";
 
 /// Begins a version's description; the number of the release before it follows.
 const AFTER: &str = "after release ";
@@ -159,7 +159,7 @@ impl Kind for LaunchTemplate {
     async fn update(cx: &Context, change: &Change<LaunchTemplateSpec>) -> Result<()> {
         let id = &change.found.id;
         if change.paths.iter().any(|path| super::root(path) != "tags") {
-            let version = new_version(cx, id, change.found.output("version"), &change.desired.spec).await?;
+            let version = new_version(cx, change).await?;
             cx.ec2.modify_launch_template().launch_template_id(id).default_version(version).send().await?;
         }
         ec2::update_tags(cx, change).await
@@ -171,8 +171,12 @@ impl Kind for LaunchTemplate {
     }
 }
 
-async fn new_version(cx: &Context, id: &str, before: &str, spec: &LaunchTemplateSpec) -> Result<String> {
-    let call = cx.ec2.create_launch_template_version().launch_template_id(id).launch_template_data(data(spec));
+/// The token has the version before in it, as the description has: the same change is made once, but a change back is a new one.
+async fn new_version(cx: &Context, change: &Change<LaunchTemplateSpec>) -> Result<String> {
+    let (found, desired) = (&change.found, &change.desired);
+    let before = found.output("version");
+    let call = cx.ec2.create_launch_template_version().launch_template_id(&found.id);
+    let call = call.launch_template_data(data(&desired.spec)).client_token(format!("{}-{before}", desired.token));
     let answer = call.version_description(format!("{AFTER}{before}")).send().await?;
     let version = answer.launch_template_version().and_then(|version| version.version_number());
     let version = version.ok_or_else(|| Error::unexpected("ec2", "CreateLaunchTemplateVersion", "no number"))?;

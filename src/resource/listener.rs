@@ -11,7 +11,7 @@ use super::{
     Change, Created, Desired, Effect, Found, Kind, LoadBalancer, Outputs, Ref, Scan, Select, Status, TargetGroup, Traits,
     elb,
 };
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct Listener;
 
@@ -71,6 +71,10 @@ impl Kind for Listener {
         Ok(answers.iter().map(found).collect())
     }
 
+    async fn tags(cx: &Context, arn: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        elb::tags(cx, arn).await
+    }
+
     async fn create(cx: &Context, desired: &Desired<ListenerSpec>) -> Result<Created> {
         let spec = &desired.spec;
         let answer = cx
@@ -103,7 +107,7 @@ impl Kind for Listener {
                 .send()
                 .await?;
         }
-        Ok(())
+        elb::update_tags(cx, change).await
     }
 
     async fn delete(cx: &Context, found: &Found<ListenerSpec>) -> Result<()> {
@@ -131,7 +135,7 @@ async fn described(cx: &Context, arn: &str) -> Result<Vec<Answer>> {
 }
 
 /// The port tells which listener it is: a load balancer has at most one for each. That it is ours follows from whose its
-/// load balancer is. DescribeListeners doesn't tell the tags.
+/// load balancer is.
 fn found(answer: &Answer) -> Found<ListenerSpec> {
     let port = answer.port().unwrap_or_default();
     let tls = (answer.protocol() == Some(&ProtocolEnum::Https)).then(|| Tls {

@@ -9,7 +9,7 @@ use super::{
     AutoScalingGroup, Change, Created, Desired, Effect, Found, Kind, Listener, Outputs, Ref, Scan, Select, Status, TargetGroup, Traits, elb,
     root,
 };
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct ListenerRule;
 
@@ -79,6 +79,10 @@ impl Kind for ListenerRule {
         }
     }
 
+    async fn tags(cx: &Context, arn: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        elb::tags(cx, arn).await
+    }
+
     async fn create(cx: &Context, desired: &Desired<ListenerRuleSpec>) -> Result<Created> {
         let spec = &desired.spec;
         let answer = cx
@@ -109,7 +113,7 @@ impl Kind for ListenerRule {
             let pair = RulePriorityPair::builder().rule_arn(arn).priority(spec.priority).build();
             cx.elb.set_rule_priorities().rule_priorities(pair).send().await?;
         }
-        Ok(())
+        elb::update_tags(cx, change).await
     }
 
     async fn delete(cx: &Context, found: &Found<ListenerRuleSpec>) -> Result<()> {

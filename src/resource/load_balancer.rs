@@ -202,8 +202,9 @@ async fn set_attributes(cx: &Context, arn: &str, attributes: Vec<(&str, String)>
     Ok(())
 }
 
+/// The attributes that Elastic Load Balancing keeps as texts.
 /// Source of the names: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html>
-fn wished_attributes(spec: &LoadBalancerSpec) -> Vec<(&'static str, String)> {
+pub(crate) fn wished_attributes(spec: &LoadBalancerSpec) -> Vec<(&'static str, String)> {
     let mut attributes = vec![
         (DELETION_PROTECTION, spec.deletion_protection.to_string()),
         (IDLE_TIMEOUT, spec.idle_timeout.to_string()),

@@ -4,7 +4,7 @@ use aws_sdk_cloudwatchlogs::types::LogGroup as Listed;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Created, Desired, Found, Kind, Outputs, Scan, Select, Status, Traits};
-use crate::aws::{Class, Context, Error, Result};
+use crate::aws::{Class, Context, Error, Result, Tags};
 
 pub struct LogGroup;
 
@@ -17,9 +17,17 @@ pub struct LogGroupSpec {
 
 const ID_PREFIX: &str = "log-group-";
 
+/// The output with the group's ARN.
+const ARN: &str = "arn";
+
 /// The name of the log group of one of a stack's services.
 pub fn name(stack: &str, service: &str) -> String {
     format!("/ticketctl/{stack}/{service}")
+}
+
+/// The service whose log group has this logical id.
+pub fn service(logical_id: &str) -> &str {
+    logical_id.strip_prefix(ID_PREFIX).unwrap_or(logical_id)
 }
 
 impl Kind for LogGroup {
@@ -45,9 +53,13 @@ impl Kind for LogGroup {
         Ok(found)
     }
 
+    async fn tags(cx: &Context, _name: &str, outputs: &Outputs) -> Result<Option<Tags>> {
+        let answer = cx.logs.list_tags_for_resource().resource_arn(&outputs[ARN]).send().await?;
+        Ok(Some(answer.tags.unwrap_or_default().into_iter().collect()))
+    }
+
     async fn create(cx: &Context, desired: &Desired<LogGroupSpec>) -> Result<Created> {
-        let service = desired.logical_id.strip_prefix(ID_PREFIX).unwrap_or(&desired.logical_id);
-        let name = name(&cx.stack, service);
+        let name = name(&cx.stack, service(&desired.logical_id));
         let tags = desired.tags.clone().into_iter().collect();
         let answer = cx.logs.create_log_group().log_group_name(&name).set_tags(Some(tags)).send().await;
         match answer.map_err(Error::from) {
@@ -65,6 +77,10 @@ impl Kind for LogGroup {
         if change.touches(&["retention"]) {
             set_retention(cx, &change.found.id, change.desired.spec.retention).await?;
         }
+        if let Some(tags) = change.tags() {
+            let tags = tags.clone().into_iter().collect();
+            cx.logs.tag_resource().resource_arn(change.found.output(ARN)).set_tags(Some(tags)).send().await?;
+        }
         Ok(())
     }
 
@@ -75,12 +91,13 @@ impl Kind for LogGroup {
 }
 
 fn describe(group: &Listed, service: &str) -> Found<LogGroupSpec> {
+    // The one without `:*` at its end is what tags hang on; emulators tell only the one with it.
+    let arn = group.log_group_arn().or(group.arn()).unwrap_or_default().trim_end_matches(":*");
     Found {
         logical_id: format!("{ID_PREFIX}{service}"),
         id: group.log_group_name().unwrap_or_default().to_owned(),
         spec: LogGroupSpec { retention: group.retention_in_days().unwrap_or_default() },
-        outputs: Outputs::new(),
-        // They take a call per group; the name says whose it is.
+        outputs: Outputs::from([(ARN.to_owned(), arn.to_owned())]),
         tags: None,
         status: Status::Ready,
     }

@@ -1,10 +1,10 @@
 //! A text in SSM's parameter store that tells instances where something is.
 
-use aws_sdk_ssm::types::{Parameter as Listed, ParameterType, Tag};
+use aws_sdk_ssm::types::{Parameter as Listed, ParameterType, ResourceTypeForTagging, Tag};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Created, Desired, Effect, Found, Kind, Outputs, Scan, Select, Status, Traits};
-use crate::aws::{Class, Context, Error, Result};
+use crate::aws::{Class, Context, Error, Result, Tags, tags};
 
 pub struct Parameter;
 
@@ -51,12 +51,16 @@ impl Kind for Parameter {
         Ok(found)
     }
 
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        let call = cx.ssm.list_tags_for_resource().resource_type(ResourceTypeForTagging::Parameter);
+        let answer = call.resource_id(name).send().await?;
+        Ok(Some(tags::collect(answer.tag_list(), |tag| (Some(tag.key()), Some(tag.value())))))
+    }
+
     async fn create(cx: &Context, desired: &Desired<ParameterSpec>) -> Result<Created> {
         let name = name(&cx.stack, &desired.spec.path);
-        let tags = desired.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
-        let tags = tags.collect::<std::result::Result<_, _>>().expect("both parts of the tag are set");
         let call = cx.ssm.put_parameter().name(&name).value(&desired.spec.value).r#type(ParameterType::String);
-        match call.set_tags(Some(tags)).send().await.map_err(Error::from) {
+        match call.set_tags(Some(list(&desired.tags))).send().await.map_err(Error::from) {
             // The name is the stack's own: an earlier call made it. SSM takes no tags together with an overwrite.
             Err(error) if error.class() == Class::Exists => overwrite(cx, &name, &desired.spec.value).await?,
             answer => {
@@ -69,6 +73,10 @@ impl Kind for Parameter {
     async fn update(cx: &Context, change: &Change<ParameterSpec>) -> Result<()> {
         if change.touches(&["value"]) {
             overwrite(cx, &change.found.id, &change.desired.spec.value).await?;
+        }
+        if let Some(tags) = change.tags() {
+            let call = cx.ssm.add_tags_to_resource().resource_type(ResourceTypeForTagging::Parameter);
+            call.resource_id(&change.found.id).set_tags(Some(list(tags))).send().await?;
         }
         Ok(())
     }
@@ -87,10 +95,14 @@ fn describe(parameter: &Listed, root: &str) -> Option<Found<ParameterSpec>> {
         id: name.to_owned(),
         spec: ParameterSpec { path: path.to_owned(), value: parameter.value().unwrap_or_default().to_owned() },
         outputs: Outputs::new(),
-        // They take a call per parameter; the name says whose it is.
         tags: None,
         status: Status::Ready,
     })
+}
+
+fn list(tags: &Tags) -> Vec<Tag> {
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    tags.collect::<std::result::Result<_, _>>().expect("both parts of the tag are set")
 }
 
 async fn overwrite(cx: &Context, name: &str, value: &str) -> Result<()> {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Change, Created, Desired, Found, Handle, Kind, Outputs, Ref, Scan, Select, Status, Traits};
-use crate::aws::{Context, Emulator, Error, Result, dns_suffix};
+use crate::aws::{Context, Emulator, Error, Result, Tags, dns_suffix};
 
 pub struct Queue;
 
 /// The queues that a stack can have: logical id, and what follows the stack's name in theirs. Queues are found by these
-/// names, since no SQS call lists tags.
+/// names, since no SQS call lists the tags of many.
 const QUEUES: [(&str, &str); 2] = [("queue", "queue"), ("dead-letter-queue", "dlq")];
 
 /// Times in seconds. Ranges and defaults:
@@ -94,6 +94,11 @@ impl Kind for Queue {
         Ok(futures::future::try_join_all(ours).await?.into_iter().flatten().collect())
     }
 
+    async fn tags(cx: &Context, url: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        let answer = cx.sqs.list_queue_tags().queue_url(url).send().await?;
+        Ok(Some(answer.tags.unwrap_or_default().into_iter().collect()))
+    }
+
     /// SQS answers a repeated call with the queue that the first one made.
     async fn create(cx: &Context, desired: &Desired<QueueSpec>) -> Result<Created> {
         let name = name(&cx.stack, &desired.logical_id);
@@ -119,7 +124,13 @@ impl Kind for Queue {
             .filter(|(field, _, _)| change.touches(&[field]))
             .map(|(_, name, value)| (name, value))
             .collect();
-        cx.sqs.set_queue_attributes().queue_url(&change.found.id).set_attributes(Some(changed)).send().await?;
+        let url = &change.found.id;
+        if !changed.is_empty() {
+            cx.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(changed)).send().await?;
+        }
+        if let Some(tags) = change.tags() {
+            cx.sqs.tag_queue().queue_url(url).set_tags(Some(tags.clone().into_iter().collect())).send().await?;
+        }
         Ok(())
     }
 
@@ -183,7 +194,6 @@ async fn describe(scan: &Scan<'_>, logical_id: &str, url: &str) -> Result<Option
         id: url.to_owned(),
         spec: spec(&attributes),
         outputs: Outputs::from([("arn".into(), arn), ("name".into(), name)]),
-        // They take a call per queue; the exact name says whose it is.
         tags: None,
         status: Status::Ready,
     }))

@@ -3,7 +3,6 @@
 use aws_sdk_rds::types::{ApplyMethod, Parameter, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Change;
 use crate::aws::{Context, Result, Tags, tags};
 
 /// The engine that a stack's database has.
@@ -42,9 +41,14 @@ pub fn tags(tags: &[Tag]) -> Tags {
     tags::collect(tags, |tag| (tag.key(), tag.value()))
 }
 
-/// Sets `tags` on the resource that was found; its outputs tell its ARN.
-pub async fn set_tags<S>(cx: &Context, change: &Change<S>, tags: &Tags) -> Result<()> {
-    let arn = change.found.output("arn");
+/// The tags of a resource.
+pub async fn tags_of(cx: &Context, arn: &str) -> Result<Option<Tags>> {
+    let answer = cx.rds.list_tags_for_resource().resource_name(arn).send().await?;
+    Ok(Some(tags(answer.tag_list())))
+}
+
+/// Sets tags on a resource.
+pub async fn set_tags(cx: &Context, arn: &str, tags: &Tags) -> Result<()> {
     cx.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(list(tags))).send().await?;
     Ok(())
 }

@@ -161,6 +161,25 @@ pub fn resolve(value: &Value, lookup: &impl Fn(&Target) -> Option<String>) -> Va
     }
 }
 
+/// A part of a text that may hold references.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    Text(&'a str),
+    Token(Target),
+}
+
+/// The text's pieces, in their order; none is empty.
+pub fn split_tokens(text: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some((before, token, after)) = next_token(rest) {
+        pieces.extend((!before.is_empty()).then_some(Piece::Text(before)));
+        pieces.push(Piece::Token(Target::parse(token)));
+        rest = after;
+    }
+    pieces.extend((!rest.is_empty()).then_some(Piece::Text(rest)));
+    pieces
+}
+
 fn resolve_text(text: &str, lookup: &impl Fn(&Target) -> Option<String>) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;

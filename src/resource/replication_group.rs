@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{CacheParameterGroup, CacheSubnetGroup, Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref};
 use super::{Scan, Secret, SecurityGroup, Select, Status, Traits, elasticache, elasticache::Role};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct ReplicationGroup;
 
@@ -57,6 +57,9 @@ impl Handle<ReplicationGroup> {
         self.ready_output("reader_endpoint")
     }
 }
+
+/// The output with the group's ARN.
+const ARN: &str = "arn";
 
 /// What one modify call changes; the number of nodes has calls of its own.
 const MODIFIABLE: [&str; 11] = [
@@ -108,6 +111,10 @@ impl Kind for ReplicationGroup {
         Ok(found.collect())
     }
 
+    async fn tags(cx: &Context, _name: &str, outputs: &Outputs) -> Result<Option<Tags>> {
+        elasticache::tags(cx, &outputs[ARN]).await
+    }
+
     async fn create(cx: &Context, desired: &Desired<ReplicationGroupSpec>) -> Result<Created> {
         let spec = &desired.spec;
         let password = match &spec.auth_secret {
@@ -143,6 +150,7 @@ impl Kind for ReplicationGroup {
 
     async fn update(cx: &Context, change: &Change<ReplicationGroupSpec>) -> Result<()> {
         let (id, replicas) = (&change.found.id, change.desired.spec.nodes - 1);
+        elasticache::update_tags(cx, change, change.found.output(ARN)).await?;
         let modifies = change.touches(&MODIFIABLE);
         // Failover needs a replica: it is switched on after there is one, and off before the last one goes.
         if change.desired.spec.nodes > change.found.spec.nodes {
@@ -252,7 +260,7 @@ fn found(role: Role, group: &AwsGroup, member: Option<&CacheCluster>) -> Found<R
     let groups = member.map(|member| member.security_groups()).unwrap_or_default();
     let parameter_group = member.and_then(|member| member.cache_parameter_group());
     let snapshot_days = group.snapshot_retention_limit().unwrap_or_default();
-    let mut outputs = Outputs::from([("arn".to_owned(), text(group.arn()))]);
+    let mut outputs = Outputs::from([(ARN.to_owned(), text(group.arn()))]);
     for (name, endpoint) in [("endpoint", primary), ("reader_endpoint", reader)] {
         outputs.extend(endpoint.and_then(|e| e.address()).map(|address| (name.to_owned(), address.to_owned())));
     }
@@ -284,7 +292,6 @@ fn found(role: Role, group: &AwsGroup, member: Option<&CacheCluster>) -> Found<R
             auto_minor_upgrades: group.auto_minor_version_upgrade().unwrap_or_default(),
         },
         outputs,
-        // The listing doesn't tell them, and asking for them takes a call per group.
         tags: None,
         status: status(group.status().unwrap_or_default()),
     }

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use super::{
     Change, Created, DbInstance, Desired, Effect, Found, Handle, Kind, Outputs, Scan, Select, Status, Traits, iam,
 };
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags};
 
 pub struct Role;
 
 /// The name of a role's inline policy.
-const POLICY: &str = "ticketctl";
+pub const POLICY: &str = "ticketctl";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RoleSpec {
@@ -59,6 +59,10 @@ impl Kind for Role {
         .await
     }
 
+    async fn tags(cx: &Context, name: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        Ok(role_named(cx, name).await?.map(|role| iam::tags(role.tags())))
+    }
+
     async fn create(cx: &Context, desired: &Desired<RoleSpec>) -> Result<Created> {
         let spec = &desired.spec;
         let answer = cx
@@ -83,6 +87,10 @@ impl Kind for Role {
         }
         if change.touches(&["policy"]) {
             put_policy(cx, spec).await?;
+        }
+        if change.tags().is_some() {
+            let call = cx.iam.tag_role().role_name(&change.found.id);
+            call.set_tags(iam::tag_list(&change.desired)).send().await?;
         }
         Ok(())
     }

@@ -8,7 +8,10 @@
 use aws_sdk_ec2::types::{Filter, Vpc};
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancer as Balancer;
 use aws_sdk_iam::types::InstanceProfile;
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, FuturesUnordered},
+};
 use std::{collections::HashMap, ops::Deref, sync::Arc};
 use tokio::sync::OnceCell;
 
@@ -18,6 +21,9 @@ use super::{
     load_balancer,
 };
 use crate::aws::{Context, Result, partition, tags};
+
+/// How many resources of one kind are asked for their tags at once.
+const ASKED_AT_ONCE: usize = 8;
 
 /// A look in progress. It dereferences to the [`Context`].
 pub struct Scan<'a> {
@@ -108,11 +114,46 @@ impl<'a> Scan<'a> {
         listing.iter().cloned().map(kind::typed::<K>).collect()
     }
 
+    /// What a kind finds, in a full look with all tags.
+    pub async fn find(&self, kind: &dyn AnyKind, select: &Select<'_>) -> Result<Vec<Found>> {
+        let found = kind.find(self, select).await?;
+        if self.sparing {
+            return Ok(found);
+        }
+        let asked = found.into_iter().map(|found| self.tagged(kind, found));
+        let tagged: Vec<Found> = stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await?;
+        Ok(tagged.into_iter().filter(|found| self.is_ours(kind, found)).collect())
+    }
+
+    async fn tagged(&self, kind: &dyn AnyKind, found: Found) -> Result<Found> {
+        if found.tags.is_some() || found.status == Status::Deleting {
+            return Ok(found);
+        }
+        let told = match kind.tags(self, &found).await {
+            // It went between the two calls.
+            Err(error) if error.is_not_found() => None,
+            told => told?,
+        };
+        // An emulator that tells no tags at all doesn't keep them, and so can't be told to mend them.
+        let tags = told.filter(|tags| self.emulator.is_none() || !tags.is_empty());
+        Ok(Found { tags, ..found })
+    }
+
+    /// A name says well enough whose a resource is that can be made again. What holds data, and what carries another stack's
+    /// tag, is ours only by our tag.
+    fn is_ours(&self, kind: &dyn AnyKind, found: &Found) -> bool {
+        match found.tags.as_ref().map(|tags| tags.get(tags::STACK)) {
+            Some(Some(stack)) => *stack == self.stack,
+            Some(None) => !kind.traits().holds_data,
+            None => true,
+        }
+    }
+
     async fn listing(&self, kind: &dyn AnyKind) -> Result<Arc<Vec<Found>>> {
         let cell = &self.listings[kind.name()];
         // Boxed because a kind's find may ask for another kind's listing.
         let found = cell
-            .get_or_try_init(|| Box::pin(async { Result::Ok(Arc::new(kind.find(self, &Select::Stack).await?)) }))
+            .get_or_try_init(|| Box::pin(async { Result::Ok(Arc::new(self.find(kind, &Select::Stack).await?)) }))
             .await?;
         Ok(found.clone())
     }

@@ -21,7 +21,7 @@ pub struct SecretSpec {
 }
 
 /// Letters and digits alone: 64 of them are 380 bits, and both Redis' AUTH and HMAC take them.
-const LENGTH: i64 = 64;
+pub const LENGTH: i64 = 64;
 
 impl Handle<Secret> {
     pub fn arn(&self) -> String {

@@ -50,6 +50,21 @@ impl Rule {
         Rule { protocol: ALL.into(), ports: None, peer: "0.0.0.0/0".into() }
     }
 
+    /// `tcp`, `udp`, `icmp`, a protocol number, or -1 for all.
+    pub fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
+    /// First and last port (or ICMP type and code); none means all.
+    pub fn ports(&self) -> Option<(i32, i32)> {
+        self.ports
+    }
+
+    /// The id of a group or a prefix list, or an address range.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
     fn permission(&self, description: &str) -> IpPermission {
         let description = Some(description.to_owned()).filter(|text| !text.is_empty());
         let permission = IpPermission::builder()

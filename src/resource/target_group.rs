@@ -25,7 +25,7 @@ const ALGORITHM: &str = "load_balancing.algorithm.type";
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 
 /// Its targets are instances that speak HTTP/1.1; an auto-scaling group puts them in and takes them out.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TargetGroupSpec {
     /// Unique in the region, at most 32 characters. It holds all that can't be changed in place, so that a replacement
     /// can live beside what it replaces.
@@ -45,7 +45,7 @@ pub struct TargetGroupSpec {
     pub cross_zone: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HealthCheck {
     pub path: String,
     /// Seconds between two checks.
@@ -209,8 +209,9 @@ async fn set_attributes(cx: &Context, arn: &str, attributes: Vec<(&str, String)>
     Ok(())
 }
 
+/// The attributes that Elastic Load Balancing keeps as texts.
 /// Source of the names: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html>
-fn wished_attributes(spec: &TargetGroupSpec) -> Vec<(&'static str, String)> {
+pub(crate) fn wished_attributes(spec: &TargetGroupSpec) -> Vec<(&'static str, String)> {
     vec![
         (DEREGISTRATION_DELAY, spec.deregistration_delay.to_string()),
         (SLOW_START, spec.slow_start.to_string()),

@@ -6,12 +6,12 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 use super::{Change, Created, Desired, Found, Handle, Kind, Outputs, Ref, Scan, Select, Status, Traits};
-use crate::aws::{Context, Error, Result};
+use crate::aws::{Context, Error, Result, Tags, tags};
 
 pub struct Topic;
 
 /// The topics that a stack can have: logical id, and what follows the stack's name in theirs. Topics are found by their
-/// ARNs, since no SNS call lists tags.
+/// ARNs, since no SNS call lists the tags of many.
 pub const TOPICS: [(&str, &str); 2] = [("topic-alerts", "alerts"), (EVENTS, "events")];
 
 /// The logical id of the topic that always feeds the queue.
@@ -57,16 +57,19 @@ impl Kind for Topic {
         Ok(futures::future::try_join_all(topics).await?.into_iter().flatten().collect())
     }
 
+    async fn tags(cx: &Context, arn: &str, _outputs: &Outputs) -> Result<Option<Tags>> {
+        let answer = cx.sns.list_tags_for_resource().resource_arn(arn).send().await?;
+        Ok(Some(tags::collect(answer.tags(), |tag| (Some(tag.key()), Some(tag.value())))))
+    }
+
     /// SNS answers a repeated call with the topic that the first one made.
     async fn create(cx: &Context, desired: &Desired<TopicSpec>) -> Result<Created> {
-        let tags = desired.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
-        let tags = tags.collect::<std::result::Result<_, _>>().expect("both parts of the tag are set");
         let answer = cx
             .sns
             .create_topic()
             .name(name(&cx.stack, &desired.logical_id))
             .set_attributes(Some(attributes(&desired.spec).map(|(_, name, value)| (name.into(), value)).collect()))
-            .set_tags(Some(tags))
+            .set_tags(Some(list(&desired.tags)))
             .send()
             .await?;
         let arn = answer.topic_arn.ok_or_else(|| Error::unexpected("sns", "CreateTopic", "no ARN"))?;
@@ -81,6 +84,9 @@ impl Kind for Topic {
                 call.attribute_name(name).attribute_value(value).send().await?;
             }
         }
+        if let Some(tags) = change.tags() {
+            cx.sns.tag_resource().resource_arn(&change.found.id).set_tags(Some(list(tags))).send().await?;
+        }
         Ok(())
     }
 
@@ -89,6 +95,11 @@ impl Kind for Topic {
         cx.sns.delete_topic().topic_arn(&found.id).send().await?;
         Ok(())
     }
+}
+
+fn list(tags: &Tags) -> Vec<Tag> {
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    tags.collect::<std::result::Result<_, _>>().expect("both parts of the tag are set")
 }
 
 /// The wish in SNS's terms: our name of each attribute, SNS's, and the value.
@@ -114,7 +125,6 @@ async fn describe(scan: &Scan<'_>, logical_id: &str, arn: String) -> Result<Opti
             policy: policy.unwrap_or(Value::Null),
         },
         outputs: Outputs::from([(SUBSCRIPTIONS.into(), subscriptions.to_string())]),
-        // They take a call per topic; the exact name says whose it is.
         tags: None,
         status: Status::Ready,
     }))

@@ -7,6 +7,8 @@ pub mod overview;
 pub mod pause;
 pub mod release;
 pub mod rolling;
+pub mod shift;
+mod standby;
 mod step;
 mod upload;
 

@@ -78,6 +78,18 @@ pub async fn go_back(cx: &Context, group: &str, template: &str, from: u64, to: u
     make_current(cx, group, template, to).await
 }
 
+/// The current release.
+///
+/// # Errors
+/// Calls that failed.
+pub async fn current(cx: &Context, template: &str) -> Result<u64> {
+    let version = launch_template::version(cx, template, launch_template::CURRENT).await?;
+    let number = version.and_then(|version| version.version_number());
+    let number =
+        number.ok_or_else(|| Error::unexpected("ec2", "DescribeLaunchTemplateVersions", "no default version"))?;
+    Ok(number.unsigned_abs())
+}
+
 /// The release before a release; none before the first.
 ///
 /// # Errors

@@ -82,12 +82,17 @@ impl Rollout<'_> {
     pub async fn run(&self) -> Result<Ending, Trouble> {
         let fleet = self.look().await?;
         let size = self.begin(&fleet).await?;
-        let quiet = self.going_off(&self.alarms).await?;
-        let alarms = self.alarms.iter().filter(|name| !quiet.contains(*name)).cloned().collect();
         let replaced = fleet.present().filter(|member| member.release != fleet.release).count();
         let previous = release::previous(self.cx, &fleet.template, fleet.release).await?;
-        // The first release has nothing to go back to, so there is nothing to decide after it.
-        let bake = if previous.is_some() { self.bake } else { Duration::ZERO };
+        // The first release has nothing to go back to, so there is nothing to decide after it; and a service without a
+        // healthy instance is as it must be before it.
+        let (bake, alarms) = match previous {
+            Some(_) => {
+                let loud = self.going_off(&self.alarms).await?;
+                (self.bake, self.alarms.iter().filter(|name| !loud.contains(*name)).cloned().collect())
+            }
+            None => (Duration::ZERO, Vec::new()),
+        };
         let aim = Aim { release: fleet.release, batch: (size + 3) / 4, bake, alarms };
         let why = match self.reach(&aim, size).await? {
             Ok(()) => {
@@ -192,7 +197,7 @@ impl Rollout<'_> {
 
     /// Carries a step out; the answer is what the group wants from then on.
     async fn act(&self, fleet: &Fleet, step: Step) -> Result<i32, Error> {
-        let cx = self.cx.without_retries();
+        let cx = self.cx.fenced(self.permit.clone());
         match step {
             Step::Launch(count) => {
                 let desired = fleet.desired + count;
@@ -251,13 +256,13 @@ impl Rollout<'_> {
         Tag::builder().resource_id(self.group).resource_type("auto-scaling-group").key(tags::ROLLOUT)
     }
 
-    async fn look(&self) -> Result<Fleet, Trouble> {
+    pub(super) async fn look(&self) -> Result<Fleet, Trouble> {
         let fleet = Fleet::look(self.cx, self.group).await?;
         fleet.ok_or_else(|| Trouble::NoGroup(self.group.to_owned()))
     }
 
     /// Those of the alarms that are going off.
-    async fn going_off(&self, alarms: &[String]) -> Result<BTreeSet<String>, Trouble> {
+    pub(super) async fn going_off(&self, alarms: &[String]) -> Result<BTreeSet<String>, Trouble> {
         if alarms.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -267,7 +272,7 @@ impl Rollout<'_> {
         Ok(loud.filter_map(|alarm| alarm.alarm_name()).map(str::to_owned).collect())
     }
 
-    async fn pause(&self) -> Result<(), Trouble> {
+    pub(super) async fn pause(&self) -> Result<(), Trouble> {
         // Emulators have no rate limits.
         let pause = Duration::from_millis(if self.cx.endpoint_url.is_some() { 500 } else { 5000 });
         tokio::select! {
@@ -279,11 +284,11 @@ impl Rollout<'_> {
         }
     }
 
-    fn permitted(&self) -> Result<(), Trouble> {
+    pub(super) fn permitted(&self) -> Result<(), Trouble> {
         (self.permit)().map_err(Trouble::LockLost)
     }
 
-    fn tell(&self, text: &str) {
+    pub(super) fn tell(&self, text: &str) {
         self.observer.observe(&Event::Rollout { service: self.service.to_owned(), text: text.to_owned() });
     }
 }

@@ -195,6 +195,9 @@ struct Finding<'a> {
     help: &'a [String],
 }
 
+/// How many findings are shown as text. Who has more mends these first.
+const READABLE: usize = 100;
+
 impl Diagnostics {
     /// True when nothing was found.
     pub fn is_empty(&self) -> bool {
@@ -206,11 +209,14 @@ impl Diagnostics {
         self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// The text that people see: one block per finding, then how many there are.
+    /// The text that people see: one block per finding as far as they can be read, then how many there are.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let mut blocks: Vec<String> =
-            self.list.iter().map(|diagnostic| diagnostic.render(&self.sources, &renderer)).collect();
+        let shown = self.list.iter().take(READABLE);
+        let mut blocks: Vec<String> = shown.map(|diagnostic| diagnostic.render(&self.sources, &renderer)).collect();
+        if let Some(more @ 1..) = self.list.len().checked_sub(READABLE) {
+            blocks.push(format!("{more} more aren't shown"));
+        }
         blocks.extend(self.summary());
         blocks.join("\n\n")
     }

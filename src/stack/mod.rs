@@ -22,6 +22,7 @@ pub use origins::Origins;
 pub use schema::schema;
 pub use show::show;
 pub use types::Stack;
+pub(crate) use validate::windows_overlap;
 
 #[cfg(test)]
 mod tests;

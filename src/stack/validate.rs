@@ -12,6 +12,8 @@ mod operations;
 mod services;
 mod windows;
 
+pub use windows::overlap as windows_overlap;
+
 use super::Stack;
 use super::diagnostic::Diagnostic;
 use super::facts::{AS_OF, Verdict};

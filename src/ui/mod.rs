@@ -1,6 +1,8 @@
 //! What people and programs see: the plan as text and Markdown, progress while a run goes on. Nothing below imports it.
 
+pub mod cost;
 pub mod markdown;
+pub mod outlook;
 pub mod overview;
 pub mod progress;
 pub mod release;

@@ -1,8 +1,10 @@
 //! Everything that is tested from outside: one binary, because each one that links the AWS SDK takes long to build.
 
+mod checks;
 mod e2e;
 mod gateway;
 mod kinds;
 mod localstack;
 mod plane;
 mod support;
+mod sweep;

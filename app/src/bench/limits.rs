@@ -1,7 +1,7 @@
 //! What this machine can do at best: the figures that ours are compared with.
 
 use super::load::{self, Connection, Pace, Work};
-use super::report::Report;
+use super::report::{Report, Used};
 use super::{Service, scenarios::CONNECTIONS};
 use crate::kv::Kv;
 use anyhow::Context;
@@ -34,7 +34,7 @@ impl Work for Get {
 pub async fn http(service: &Service, seconds: f64, report: &mut Report) -> anyhow::Result<()> {
     let connections = load::open(service.address, None, CONNECTIONS).await?;
     let measured = load::run(connections, Pace::seconds(seconds), Get("/".into())).await?;
-    report.run("limit: empty axum handler", &measured);
+    report.run("limit: empty axum handler", &measured, Used::default());
     Ok(())
 }
 
@@ -59,14 +59,14 @@ pub async fn redis(url: &str, seconds: f64, report: &mut Report) -> anyhow::Resu
     Ok(())
 }
 
-/// Commits per second of one INSERT of one row each.
-pub async fn insert(pool: &MySqlPool, seconds: f64, report: &mut Report) -> anyhow::Result<()> {
+/// Commits per second of one INSERT of one row each, over as many connections as the service has.
+pub async fn insert(pool: &MySqlPool, connections: u32, seconds: f64, report: &mut Report) -> anyhow::Result<()> {
     sqlx::query("CREATE TABLE bench_insert (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, text VARCHAR(64))")
         .execute(pool)
         .await?;
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     let mut workers = JoinSet::new();
-    for _ in 0..16 {
+    for _ in 0..connections {
         let pool = pool.clone();
         workers.spawn(async move {
             let mut connection = pool.acquire().await?;

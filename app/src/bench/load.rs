@@ -176,8 +176,17 @@ pub trait Work: Clone + Send + 'static {
     ) -> impl Future<Output = anyhow::Result<u16>> + Send;
 }
 
-/// Works on every connection as the pace says.
+/// Works on every connection as the pace says, and then closes them.
 pub async fn run(connections: Vec<Connection>, pace: Pace, work: impl Work) -> anyhow::Result<Measured> {
+    Ok(run_and_keep(connections, pace, work).await?.0)
+}
+
+/// Works on every connection as the pace says, and leaves them open.
+pub async fn run_and_keep(
+    connections: Vec<Connection>,
+    pace: Pace,
+    work: impl Work,
+) -> anyhow::Result<(Measured, Vec<Connection>)> {
     let started = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
     for (worker, mut connection) in connections.into_iter().enumerate() {
@@ -191,15 +200,17 @@ pub async fn run(connections: Vec<Connection>, pace: Pace, work: impl Work) -> a
                 }
                 measured.add(due.elapsed(), status.unwrap_or(0));
             }
-            anyhow::Ok(measured)
+            anyhow::Ok((measured, connection))
         });
     }
-    let mut all = Measured::new()?;
-    while let Some(measured) = workers.join_next().await {
-        all.merge(measured??)?;
+    let (mut all, mut kept) = (Measured::new()?, Vec::with_capacity(workers.len()));
+    while let Some(done) = workers.join_next().await {
+        let (measured, connection) = done??;
+        all.merge(measured)?;
+        kept.push(connection);
     }
     all.elapsed = started.elapsed();
-    Ok(all)
+    Ok((all, kept))
 }
 
 /// Opens so many connections.

@@ -4,6 +4,7 @@ pub mod limits;
 mod load;
 mod report;
 mod scenarios;
+mod usage;
 
 use crate::accounts::{self, Role};
 use crate::config::DatabaseArgs;
@@ -13,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use load::Connection;
 use report::Report;
+use scenarios::Bench;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +22,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
+use usage::Processes;
+
+/// Connections to the database, of the service and of the limit that it is compared with.
+const DATABASE_CONNECTIONS: u32 = 16;
 
 /// Options of `ticketing bench`.
 #[derive(Args)]
@@ -64,15 +70,9 @@ impl Service {
         bail!("the service was not ready within 20 s")
     }
 
-    /// Memory in use, and the most so far, in MiB.
-    fn memory(&self) -> anyhow::Result<(f64, f64)> {
-        let id = self.child.id().context("the service has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name))?;
-            line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kib| kib / 1024.0)
-        };
-        field("VmRSS:").zip(field("VmHWM:")).context("no memory figures")
+    /// Its process.
+    fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the service has ended")
     }
 }
 
@@ -86,7 +86,8 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let maria = MariaDb::start(&data.path().join("mariadb"))?;
     let redis = Redis::start(&data.path().join("redis"))?;
     let (database_url, redis_url, secret) = (maria.url("ticketing"), redis.url(0), random::code(40));
-    let pool = db::pool(&DatabaseArgs { url: Some(database_url.clone()), connections: 32, ..DatabaseArgs::default() })?;
+    let connections = DATABASE_CONNECTIONS;
+    let pool = db::pool(&DatabaseArgs { url: Some(database_url.clone()), connections, ..DatabaseArgs::default() })?;
     db::migrate(&pool).await?;
     let password = random::code(20);
     accounts::upsert(&pool, "bench@example.com", &password, "Bench", Role::Admin).await?;
@@ -96,19 +97,25 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     limits::http(&bare, args.seconds, &mut report).await?;
     drop(bare);
     limits::redis(&redis_url, args.seconds, &mut report).await?;
-    limits::insert(&pool, args.seconds, &mut report).await?;
+    limits::insert(&pool, connections, args.seconds, &mut report).await?;
 
     let serve = ["serve", "--database-url", &database_url, "--redis-url", &redis_url, "--jwt-secret", &secret];
+    let connections = connections.to_string();
+    let serve = [&serve[..], &["--database-connections", &connections]].concat();
     let (service, ready) = Service::start(&serve, "/readyz").await?;
     report.figure("start to ready", ready.as_secs_f64() * 1000.0, "ms");
     let mut connection = Connection::open(service.address, None).await?;
     let login = json!({"email": "bench@example.com", "password": password});
     let session = connection.json(hyper::Method::POST, "/api/auth/login", Some(&login), 200).await?;
     let token: Arc<str> = session["accessToken"].as_str().context("no token")?.into();
-    scenarios::run(&service, &token, args.seconds, &mut report).await?;
-    let (now, most) = service.memory()?;
-    report.figure("memory of the service at the end", now, "MiB");
-    report.figure("most memory of the service", most, "MiB");
+    let processes = Processes(vec![
+        ("service", service.pid()?),
+        ("MariaDB", maria.pid().context("no MariaDB")?),
+        ("Redis", redis.pid().context("no Redis")?),
+        ("load generator", std::process::id()),
+    ]);
+    scenarios::run(&Bench { service: &service, processes, token: &token, seconds: args.seconds }, &mut report).await?;
+    report.figure("memory of the service at the end", usage::memory(service.pid()?)?.0, "MiB");
     scenarios::check_books(&pool, &mut report).await?;
     report.ratios();
     report.write(&args.output)

@@ -1,6 +1,7 @@
 //! The report: lines on the terminal, a JSON file, and a page with a chart.
 
 use super::load::Measured;
+use super::usage;
 use anyhow::Context;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +20,10 @@ struct Run {
     /// In milliseconds
     latency: BTreeMap<String, f64>,
     statuses: BTreeMap<u16, u64>,
+    /// Processor time per request in microseconds, by process
+    cpu: BTreeMap<&'static str, f64>,
+    /// The most memory of the service, in MiB
+    memory: Option<f64>,
 }
 
 /// One number.
@@ -29,6 +34,15 @@ struct Figure {
     unit: &'static str,
 }
 
+/// What a run used.
+#[derive(Default)]
+pub struct Used {
+    /// Microseconds of processor time, by process
+    pub cpu: BTreeMap<&'static str, f64>,
+    /// The most memory of the service, in MiB
+    pub memory: Option<f64>,
+}
+
 /// What was measured, and where.
 #[derive(Serialize)]
 pub struct Report {
@@ -37,6 +51,8 @@ pub struct Report {
     optimised: bool,
     cores: usize,
     cpu: String,
+    /// Over the minute before
+    load_average: f64,
     runs: Vec<Run>,
     figures: Vec<Figure>,
 }
@@ -52,13 +68,14 @@ impl Report {
             optimised: !cfg!(debug_assertions),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             cpu: cpu.map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_owned()),
+            load_average: usage::load_average(),
             runs: Vec::new(),
             figures: Vec::new(),
         }
     }
 
     /// Adds a run and shows it.
-    pub fn run(&mut self, name: &str, measured: &Measured) {
+    pub fn run(&mut self, name: &str, measured: &Measured, used: Used) {
         let latency: BTreeMap<String, f64> = PERCENTILES
             .iter()
             .map(|p| (format!("p{p}"), measured.latency.value_at_percentile(*p) as f64 / 1000.0))
@@ -69,10 +86,19 @@ impl Report {
             per_second: measured.rate(),
             latency,
             statuses: measured.statuses.clone(),
+            cpu: used.cpu.into_iter().map(|(name, time)| (name, time / measured.latency.len() as f64)).collect(),
+            memory: used.memory,
         };
+        let cpu: Vec<String> = run.cpu.iter().map(|(name, time)| format!("{name} {time:.0}")).collect();
         println!(
-            "{:<48} {:>9.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms  {:?}",
-            run.name, run.per_second, run.latency["p50"], run.latency["p99"], run.statuses
+            "{:<48} {:>9.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms  {:?}  µs: {}  {:.0} MiB",
+            run.name,
+            run.per_second,
+            run.latency["p50"],
+            run.latency["p99"],
+            run.statuses,
+            cpu.join(", "),
+            run.memory.unwrap_or(0.0)
         );
         self.runs.push(run);
     }
@@ -119,15 +145,28 @@ impl Report {
              </style><h1>ticketing bench</h1>",
         );
         let build = if self.optimised { "release" } else { "debug" };
-        write!(page, "<p>{} · {} · {} × {} · {build} build</p>", self.time, self.version, self.cores, self.cpu)?;
+        write!(
+            page,
+            "<p>{} · {} · {} × {} · {build} build · load average before: {:.1}</p>",
+            self.time, self.version, self.cores, self.cpu, self.load_average
+        )?;
         page.push_str(&self.chart()?);
-        page.push_str("<table><tr><th><th>per second<th>p50 ms<th>p99 ms<th>p99.9 ms<th>answers</tr>");
+        page.push_str(
+            "<table><tr><th><th>per second<th>p50 ms<th>p99 ms<th>p99.9 ms<th>answers<th>µs of processor time<th>MiB</tr>",
+        );
         for run in &self.runs {
             write!(
                 page,
-                "<tr><td>{}<td>{:.0}<td>{:.2}<td>{:.2}<td>{:.2}<td>{:?}</tr>",
+                "<tr><td>{}<td>{:.0}<td>{:.2}<td>{:.2}<td>{:.2}<td>{:?}<td>",
                 run.name, run.per_second, run.latency["p50"], run.latency["p99"], run.latency["p99.9"], run.statuses
             )?;
+            for (name, time) in &run.cpu {
+                write!(page, "{name} {time:.0}<br>")?;
+            }
+            page.push_str("<td>");
+            if let Some(memory) = run.memory {
+                write!(page, "{memory:.0}")?;
+            }
         }
         page.push_str("</table><table>");
         for figure in &self.figures {

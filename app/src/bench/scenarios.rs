@@ -2,8 +2,9 @@
 
 use super::Service;
 use super::limits::Get;
-use super::load::{self, Connection, Pace, Work};
-use super::report::Report;
+use super::load::{self, Connection, Measured, Pace, Work};
+use super::report::{Report, Used};
+use super::usage::{self, Processes};
 use crate::telemetry;
 use anyhow::{Context, bail};
 use hyper::Method;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::MySqlPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 /// Connections of a closed loop that looks for the most requests per second.
 pub const CONNECTIONS: usize = 64;
@@ -67,15 +68,41 @@ impl Work for Mixed {
     }
 }
 
-struct Bench<'a> {
-    service: &'a Service,
-    token: &'a Arc<str>,
-    seconds: f64,
+/// What all measurements need.
+pub struct Bench<'a> {
+    /// Under test
+    pub service: &'a Service,
+    /// All that take part
+    pub processes: Processes,
+    /// Of an ADMIN
+    pub token: &'a Arc<str>,
+    /// Per measurement
+    pub seconds: f64,
 }
 
 impl Bench<'_> {
     async fn open(&self, count: usize) -> anyhow::Result<Vec<Connection>> {
         load::open(self.service.address, Some(self.token), count).await
+    }
+
+    /// Measures, with what it uses, and leaves the connections open.
+    async fn measure(
+        &self,
+        name: &str,
+        connections: usize,
+        pace: impl FnOnce() -> Pace,
+        work: impl Work,
+        report: &mut Report,
+    ) -> anyhow::Result<(Measured, Vec<Connection>)> {
+        let service = self.service.pid()?;
+        usage::forget_most(service)?;
+        let connections = self.open(connections).await?;
+        let before = self.processes.cpu()?;
+        let (measured, connections) = load::run_and_keep(connections, pace(), work).await?;
+        let after = self.processes.cpu()?;
+        let cpu = after.into_iter().map(|(name, time)| (name, time - before.get(name).unwrap_or(&0.0))).collect();
+        report.run(name, &measured, Used { cpu, memory: Some(usage::memory(service)?.1) });
+        Ok((measured, connections))
     }
 
     async fn event(&self, body: Value) -> anyhow::Result<u64> {
@@ -90,59 +117,64 @@ impl Bench<'_> {
 }
 
 /// Runs them one after the other.
-pub async fn run(service: &Service, token: &Arc<str>, seconds: f64, report: &mut Report) -> anyhow::Result<()> {
-    let bench = Bench { service, token, seconds };
+pub async fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let event = bench.general(1_000_000).await?;
     let detail = Get(format!("/api/events/{event}"));
-
-    let measured = load::run(bench.open(CONNECTIONS).await?, Pace::seconds(seconds), detail.clone()).await?;
-    report.run("cached event read", &measured);
-
     let reserve = Reserve { event, next: Arc::default() };
-    let measured = load::run(bench.open(CONNECTIONS).await?, Pace::seconds(seconds), reserve.clone()).await?;
-    report.run("general-admission sale", &measured);
+    let closed = || Pace::seconds(bench.seconds);
+    bench.measure("cached event read", CONNECTIONS, closed, detail.clone(), report).await?;
+    bench.measure("general-admission sale", CONNECTIONS, closed, reserve.clone(), report).await?;
 
     let map: Vec<Value> = (0..ROWS).map(|row| json!({"row": format!("R{row}"), "seats": SEATS})).collect();
     let body = json!({"eventName": "Seats", "eventDate": "2999-01-01T00:00:00Z", "seatMap": map});
     let seated = HoldAndConfirm { event: bench.event(body).await?, next: Arc::default() };
     // The first hold reads the seat map.
     load::run(bench.open(1).await?, Pace::rounds(1), seated.clone()).await?;
-    let measured = load::run(bench.open(CONNECTIONS).await?, Pace::seconds(seconds), seated).await?;
-    report.run("hold and confirm a seat", &measured);
+    bench.measure("hold and confirm a seat", CONNECTIONS, closed, seated, report).await?;
 
-    race(&bench, report).await?;
+    race(bench, report).await?;
 
-    let measured = load::run(bench.open(1000).await?, Pace::rounds(10_000), detail.clone()).await?;
-    report.run("ab: 10,000 reads, 1,000 at a time", &measured);
+    let reads = || Pace::rounds(10_000);
+    bench.measure("ab: 10,000 reads, 1,000 at a time", 1000, reads, detail.clone(), report).await?;
     for users in [50, 150, 300, 600] {
-        let measured = load::run(bench.open(users).await?, Pace::seconds(seconds), Mixed(reserve.clone())).await?;
-        report.run(&format!("k6 stage: {users} users, 9 reads to 1 sale"), &measured);
+        let name = format!("k6 stage: {users} users, 9 reads to 1 sale");
+        bench.measure(&name, users, closed, Mixed(reserve.clone()), report).await?;
     }
     let part = bench.seconds / 4.0;
     let stages = [(10.0, 1000.0), (1000.0, 2000.0), (2000.0, 1000.0), (1000.0, 4000.0)];
-    let stages: Vec<(f64, f64, f64)> = stages.iter().map(|(from, to)| (part, *from, *to)).collect();
-    let measured = load::run(bench.open(500).await?, Pace::stages(&stages), Mixed(reserve.clone())).await?;
-    report.run("open loop: 10 to 4,000/s, 9 reads to 1 sale", &measured);
+    let stages = stages.map(|(from, to)| (part, from, to));
+    let name = "open loop: 10 to 4,000/s, 9 reads to 1 sale";
+    bench.measure(name, 500, || Pace::stages(&stages), Mixed(reserve.clone()), report).await?;
+    many_connections(bench, detail, report).await
+}
 
-    let connections = bench.open(10_000).await.context("10,000 connections need `ulimit -n` of 20,100 or more")?;
-    let measured = load::run(connections, Pace::rounds(20_000), detail).await?;
-    report.run("10,000 open connections, two reads on each", &measured);
+/// Ten thousand connections: new, all in use at once, and idle again.
+async fn many_connections(bench: &Bench<'_>, detail: Get, report: &mut Report) -> anyhow::Result<()> {
+    let memory = || anyhow::Ok(usage::memory(bench.service.pid()?)?.0);
+    report.figure("memory of the service, no connections", memory()?, "MiB");
+    let name = "10,000 open connections, two reads on each";
+    let reads = || Pace::rounds(20_000);
+    let (_, connections) = bench
+        .measure(name, 10_000, reads, detail, report)
+        .await
+        .context("10,000 connections need `ulimit -n` of 20,100 or more")?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    report.figure("memory of the service, 10,000 idle connections", memory()?, "MiB");
+    drop(connections);
     Ok(())
 }
 
 /// A thousand users want a hundred tickets, all at once.
 async fn race(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let event = bench.general(100).await?;
-    let connections = bench.open(1000).await?;
-    let started = Instant::now();
-    let measured = load::run(connections, Pace::rounds(1000), Reserve { event, next: Arc::default() }).await?;
-    let elapsed = started.elapsed();
+    let reserve = Reserve { event, next: Arc::default() };
+    let name = "race: 1,000 users, 100 tickets";
+    let (measured, _) = bench.measure(name, 1000, || Pace::rounds(1000), reserve, report).await?;
     let count = |status| measured.statuses.get(&status).copied().unwrap_or(0);
     if (count(201), count(409)) != (100, 900) {
         bail!("1,000 users and 100 tickets gave {:?}", measured.statuses);
     }
-    report.run("race: 1,000 users, 100 tickets", &measured);
-    report.figure("race: 1,000 users, 100 tickets, in all", elapsed.as_secs_f64() * 1000.0, "ms");
+    report.figure("race: 1,000 users, 100 tickets, in all", measured.elapsed.as_secs_f64() * 1000.0, "ms");
     Ok(())
 }
 

@@ -28,8 +28,8 @@ const LIST_TIME: Duration = Duration::from_secs(1);
 const SEATS_TIME: Duration = Duration::from_secs(600);
 /// Reads that may go to the database at once while there is no Redis.
 const UNCACHED_READS: usize = 8;
-/// The scope of all lists.
-const LISTS: Scope = 0;
+/// Seats of all layouts together that are kept in this process, at most.
+const SEATS_KEPT: u64 = 500_000;
 
 /// A value and its JSON, made once.
 pub struct Entry<V> {
@@ -56,7 +56,8 @@ pub struct EventCache {
     db: MySqlPool,
     kv: Kv,
     versions: Versions,
-    events: Cache<(Scope, u64), EventEntry>,
+    events: Cache<(u64, u64), EventEntry>,
+    settings: Cache<(u64, u64), Option<Arc<EventView>>>,
     lists: Cache<(u64, ListQuery), Arc<Entry<EventPage>>>,
     layouts: Cache<u64, Arc<Layout>>,
     direct: DirectReader,
@@ -68,9 +69,14 @@ impl EventCache {
     pub fn new(db: MySqlPool, kv: Kv) -> Self {
         Self {
             versions: Versions::new(kv.clone()),
-            events: Cache::builder().max_capacity(10_000).time_to_live(LOCAL_TIME).build(),
+            events: Cache::builder().max_capacity(2_000).time_to_live(LOCAL_TIME).build(),
+            settings: Cache::builder().max_capacity(2_000).time_to_live(LOCAL_TIME).build(),
             lists: Cache::builder().max_capacity(1_000).time_to_live(LIST_TIME).build(),
-            layouts: Cache::builder().max_capacity(100).time_to_live(SEATS_TIME).build(),
+            layouts: Cache::builder()
+                .max_capacity(SEATS_KEPT)
+                .weigher(|_, layout: &Arc<Layout>| u32::try_from(layout.seats.len()).unwrap_or(u32::MAX))
+                .time_to_live(SEATS_TIME)
+                .build(),
             direct: DirectReader::new(db.clone()),
             uncached: Arc::new(Semaphore::new(UNCACHED_READS)),
             db,
@@ -106,6 +112,19 @@ impl EventCache {
         entry.value.clone().ok_or_else(|| ApiError::not_found("event"))
     }
 
+    /// What of an event only an ADMIN changes, or 404; what is left of it may be of any age. Sales do not outdate it.
+    pub async fn settings(&self, id: u64) -> Result<Arc<EventView>> {
+        let entry = match self.versions.current(Scope::Settings(id)).await {
+            Some(version) => self
+                .settings
+                .try_get_with((id, version), async { Ok(store::by_id(&self.db, id).await?.map(Arc::new)) })
+                .await
+                .map_err(|error: Arc<ApiError>| (*error).clone())?,
+            None => self.direct.read(id).await?.value.clone().map(Arc::new),
+        };
+        entry.ok_or_else(|| ApiError::not_found("event"))
+    }
+
     /// The seats of an existing event.
     pub async fn layout(&self, id: u64) -> Result<Arc<Layout>> {
         self.layouts
@@ -116,7 +135,7 @@ impl EventCache {
 
     /// A page of events. Its numbers may be a second old.
     pub async fn list(&self, query: ListQuery) -> Result<Arc<Entry<EventPage>>> {
-        let Some(version) = self.versions.current(LISTS).await else {
+        let Some(version) = self.versions.current(Scope::Lists).await else {
             return Entry::new(self.uncached(super::list::load(&self.db, &query)).await?);
         };
         self.lists
@@ -127,8 +146,9 @@ impl EventCache {
 
     /// To be called when an event has come or changed, after the commit.
     pub async fn changed(&self, id: u64) {
-        self.versions.bump(id).await;
-        self.versions.bump(LISTS).await;
+        for scope in [Scope::Event(id), Scope::Settings(id), Scope::Lists] {
+            self.versions.bump(scope).await;
+        }
     }
 
     /// Redis first, then `load`.

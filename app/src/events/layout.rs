@@ -1,19 +1,21 @@
 //! The seats of an event: where they are and what they cost. They never change once the event exists.
 
 use crate::error::Result;
+use futures::TryStreamExt;
 use sqlx::MySqlPool;
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
 
-/// A seat.
+/// A seat. Small, since there may be a hundred thousand: rows and grades are shared.
 pub struct Seat {
     /// `A-1`
-    pub id: String,
+    pub id: Box<str>,
     /// `A`
-    pub row: String,
+    pub row: Arc<str>,
     /// `1`
     pub number: u32,
     /// Names the price
-    pub grade: String,
+    pub grade: Arc<str>,
     /// Price in the currency's smallest unit
     pub price: u64,
 }
@@ -22,22 +24,59 @@ pub struct Seat {
 pub struct Layout {
     /// Row by row
     pub seats: Vec<Seat>,
-    /// Their places in `seats`
-    pub by_id: HashMap<String, usize>,
+    /// Places in `seats`, in the order of the identifiers
+    by_id: Vec<u32>,
+}
+
+impl Layout {
+    fn new(seats: Vec<Seat>) -> Self {
+        let mut by_id: Vec<u32> = (0..).take(seats.len()).collect();
+        by_id.sort_unstable_by(|a, b| seats[*a as usize].id.cmp(&seats[*b as usize].id));
+        Self { seats, by_id }
+    }
+
+    /// Whether there is a seat with this identifier.
+    pub fn has(&self, id: &str) -> bool {
+        self.by_id.binary_search_by(|place| self.seats[*place as usize].id.as_ref().cmp(id)).is_ok()
+    }
 }
 
 /// Reads the layout from the database.
 pub async fn load(pool: &MySqlPool, event_id: u64) -> Result<Layout> {
-    let rows: Vec<(String, String, u32, String, u64)> = sqlx::query_as(
+    let mut rows = sqlx::query_as::<_, (String, String, u32, String, u64)>(
         "SELECT s.id, s.row_label, s.col_number, s.grade, COALESCE(p.price, e.price) FROM seats s \
          JOIN events e ON e.id = s.event_id LEFT JOIN price_tiers p ON p.event_id = s.event_id AND p.grade = s.grade \
          WHERE s.event_id = ? ORDER BY CHAR_LENGTH(s.row_label), s.row_label, s.col_number",
     )
     .bind(event_id)
-    .fetch_all(pool)
-    .await?;
-    let seats: Vec<Seat> =
-        rows.into_iter().map(|(id, row, number, grade, price)| Seat { id, row, number, grade, price }).collect();
-    let by_id = seats.iter().enumerate().map(|(index, seat)| (seat.id.clone(), index)).collect();
-    Ok(Layout { seats, by_id })
+    .fetch(pool);
+    let (mut seats, mut names) = (Vec::new(), HashSet::new());
+    while let Some((id, row, number, grade, price)) = rows.try_next().await? {
+        let (row, grade) = (shared(&mut names, &row), shared(&mut names, &grade));
+        seats.push(Seat { id: id.into(), row, number, grade, price });
+    }
+    seats.shrink_to_fit();
+    Ok(Layout::new(seats))
+}
+
+fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let new: Arc<str> = name.into();
+    names.insert(new.clone());
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_found_whatever_their_order() {
+        let seat = |id: &str| Seat { id: id.into(), row: "A".into(), number: 1, grade: "".into(), price: 0 };
+        let layout = Layout::new(["A-2", "A-10", "B-1", "A-1"].map(seat).into());
+        assert!(["A-1", "A-2", "A-10", "B-1"].iter().all(|id| layout.has(id)));
+        assert!(["A-3", "", "B-10"].iter().all(|id| !layout.has(id)));
+    }
 }

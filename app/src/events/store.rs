@@ -1,7 +1,7 @@
 //! Events in the database.
 
 use super::{EventStatus, EventView, PriceTier, QueueSettings};
-use crate::db::datetime;
+use crate::db::{self, datetime};
 use crate::error::Result;
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 use time::OffsetDateTime;
@@ -173,7 +173,7 @@ pub async fn insert(pool: &MySqlPool, event: &NewEvent) -> Result<u64> {
             .execute(&mut *tx)
             .await?;
     }
-    for seats in event.seats.chunks(1000) {
+    for seats in db::pieces(&event.seats) {
         QueryBuilder::new("INSERT INTO seats (event_id, id, row_label, col_number, grade) ")
             .push_values(seats, |mut row, seat| {
                 row.push_bind(id)
@@ -183,7 +183,6 @@ pub async fn insert(pool: &MySqlPool, event: &NewEvent) -> Result<u64> {
                     .push_bind(&seat.grade);
             })
             .build()
-            .persistent(false)
             .execute(&mut *tx)
             .await?;
     }

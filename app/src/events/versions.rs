@@ -9,8 +9,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// What has a version: an event, by its id; 0 stands for all lists of events.
-pub type Scope = u64;
+/// What has a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// All lists of events
+    Lists,
+    /// An event with the numbers that every sale changes, by its id
+    Event(u64),
+    /// What of an event only an ADMIN changes: nothing that is read under it is read again because of a sale
+    Settings(u64),
+}
+
+impl From<u64> for Scope {
+    fn from(event: u64) -> Self {
+        Scope::Event(event)
+    }
+}
 
 /// How long a version is remembered without use, in seconds. A new one differs from all before, so nothing
 /// old can come back.
@@ -27,9 +41,13 @@ pub struct Versions {
     pending: Arc<AtomicUsize>,
 }
 
-/// The key of a scope's version.
-pub fn key(scope: Scope) -> String {
-    format!("version:{{{scope}}}")
+/// The key of a scope's version. Those of one event share its hash tag.
+pub fn key(scope: impl Into<Scope>) -> String {
+    match scope.into() {
+        Scope::Lists => "version:{lists}".to_owned(),
+        Scope::Event(id) => format!("version:{{{id}}}"),
+        Scope::Settings(id) => format!("version:{{{id}}}:settings"),
+    }
 }
 
 impl Versions {
@@ -41,17 +59,17 @@ impl Versions {
     }
 
     /// The version of `scope` at some moment after this call began; none without Redis.
-    pub async fn current(&self, scope: Scope) -> Option<u64> {
+    pub async fn current(&self, scope: impl Into<Scope>) -> Option<u64> {
         if self.pending.load(Ordering::Acquire) > 0 {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        self.questions.send((scope, sender)).ok()?;
+        self.questions.send((scope.into(), sender)).ok()?;
         receiver.await.ok()?
     }
 
     /// Adds to `pipeline` what gives `scope` a new version.
-    pub fn add_bump(scope: Scope, pipeline: &mut redis::Pipeline) {
+    pub fn add_bump(scope: impl Into<Scope>, pipeline: &mut redis::Pipeline) {
         pipeline
             .cmd("SET")
             .arg(key(scope))
@@ -62,7 +80,8 @@ impl Versions {
     }
 
     /// Gives `scope` a new version. While Redis cannot be told, this process reads around the cache.
-    pub async fn bump(&self, scope: Scope) {
+    pub async fn bump(&self, scope: impl Into<Scope>) {
+        let scope = scope.into();
         let mut pipeline = redis::pipe();
         Self::add_bump(scope, &mut pipeline);
         if self.kv.pipe::<()>(&pipeline).await.is_err() {
@@ -71,7 +90,8 @@ impl Versions {
     }
 
     /// Goes on trying in the background to give `scope` a new version.
-    pub fn bump_later(&self, scope: Scope) {
+    pub fn bump_later(&self, scope: impl Into<Scope>) {
+        let scope = scope.into();
         self.pending.fetch_add(1, Ordering::AcqRel);
         let this = self.clone();
         tokio::spawn(async move {

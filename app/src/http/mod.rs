@@ -1,5 +1,6 @@
 //! The web server: all routes in one place, what surrounds every request, and the accept loop.
 
+mod connection;
 mod document;
 pub mod extract;
 mod layers;

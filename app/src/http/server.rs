@@ -1,16 +1,14 @@
 //! The accept loop: HTTP/1.1 with time limits against slow clients, and a graceful end.
 
+use super::connection::Shared;
 use anyhow::Context;
 use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
+use hyper_util::rt::TokioTimer;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 /// How long a connection may wait for a request's head, also between two requests: longer than a load balancer keeps
 /// an idle connection (60 s by default), so that it is always the load balancer that closes.
@@ -23,9 +21,11 @@ pub async fn serve(
     shutdown: &CancellationToken,
     drain: Duration,
 ) -> anyhow::Result<()> {
-    let graceful = GracefulShutdown::new();
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    let shared = Arc::new(Shared::new(router, builder, HEADER_TIME));
+    // Every connection holds a sender: the channel closes with the last of them.
+    let (open, mut all_closed) = mpsc::channel::<()>(1);
     loop {
         let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -40,18 +40,17 @@ pub async fn serve(
             },
         };
         stream.set_nodelay(true).context("TCP_NODELAY")?;
-        let service = TowerToHyperService::new(router.clone().map_request(move |mut request: hyper::Request<_>| {
-            request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
-            request
-        }));
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let (shared, open) = (shared.clone(), open.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = shared.serve(stream, peer).await {
                 tracing::debug!(%error, "connection ended");
             }
+            drop(open);
         });
     }
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    drop(open);
+    shared.closing.cancel();
+    if tokio::time::timeout(drain, all_closed.recv()).await.is_err() {
         tracing::warn!(?drain, "some requests did not end in time");
     }
     Ok(())

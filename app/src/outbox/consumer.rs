@@ -17,8 +17,10 @@ pub async fn handle(state: &AppState, message: &Message) -> Result<()> {
 }
 
 async fn act(state: &AppState, message: &Message) -> Result<()> {
+    if let Some(text) = text_of_sale(message) {
+        return notifications::notify(state, message, &text).await;
+    }
     let text = match message.kind.as_str() {
-        "reservation.confirmed" => format!("Your reservation of {} is confirmed.", tickets(message)),
         "reservation.cancelled" => format!("Your reservation of {} is cancelled.", tickets(message)),
         settle::CANCELLED => format!(
             "The event does not take place: your reservation of {} has ended.{}",
@@ -39,6 +41,11 @@ async fn act(state: &AppState, message: &Message) -> Result<()> {
         }
     };
     notifications::notify(state, message, &text).await
+}
+
+/// What the buyer is told, if this message tells of a sale.
+pub fn text_of_sale(message: &Message) -> Option<String> {
+    (message.kind == "reservation.confirmed").then(|| format!("Your reservation of {} is confirmed.", tickets(message)))
 }
 
 fn tickets(message: &Message) -> String {

@@ -1,9 +1,11 @@
 //! The transactional outbox: what happened is written down in the transaction in which it happens.
 
+mod bulk;
 mod consumer;
 pub mod messaging;
 pub mod relay;
 
+use crate::db;
 use crate::sales::ReservationView;
 use crate::telemetry::traces;
 use serde_json::{Value, json};
@@ -56,16 +58,15 @@ pub async fn write(
     payloads: impl Iterator<Item = Value>,
 ) -> Result<(), sqlx::Error> {
     let payloads: Vec<String> = payloads.map(|payload| payload.to_string()).collect();
-    if payloads.is_empty() {
-        return Ok(());
-    }
     let trace = traces::current();
-    QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload, traceparent) ")
-        .push_values(payloads, |mut row, payload| {
-            row.push_bind(kind).push_bind(event_id).push_bind(payload).push_bind(&trace);
-        })
-        .build()
-        .execute(connection)
-        .await?;
+    for piece in db::pieces(&payloads) {
+        QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload, traceparent) ")
+            .push_values(piece, |mut row, payload| {
+                row.push_bind(kind).push_bind(event_id).push_bind(payload).push_bind(&trace);
+            })
+            .build()
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }

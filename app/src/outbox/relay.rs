@@ -1,6 +1,7 @@
 //! The relay: takes messages out of the outbox and passes them on, at least once and each to one relay at a time.
 
-use super::{Message, consumer};
+use super::{Message, bulk};
+use crate::db;
 use crate::events::settle;
 use crate::state::AppState;
 use crate::waitlist;
@@ -8,8 +9,10 @@ use sqlx::{MySqlConnection, QueryBuilder};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Messages that are taken at once. A batch of SNS holds 10.
-const BATCH: u32 = 10;
+/// Messages that are taken at once.
+const BATCH: u32 = 96;
+/// Messages that a batch of SNS holds.
+const PUBLISHED: usize = 10;
 /// Attempts before a message is kept aside.
 const ATTEMPTS: u32 = 3;
 
@@ -53,11 +56,10 @@ async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
     }
     let messages: Vec<Message> = rows.iter().map(Row::message).collect();
     repair(state, &messages).await;
-    let results = match state.messaging.publish(&messages).await {
+    let results = match publish(state, &messages).await {
         Some(results) => results,
         None => {
-            let handled = messages.iter().map(|message| consumer::handle(state, message));
-            let results = futures::future::join_all(handled).await.into_iter();
+            let results = bulk::handle(state, &messages).await.into_iter();
             results.map(|result| result.map_err(|error| error.to_string())).collect()
         }
     };
@@ -83,8 +85,10 @@ async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
     if !done.is_empty() {
         let mut sql = QueryBuilder::new("DELETE FROM outbox WHERE id IN (");
         let mut ids = sql.separated(", ");
-        for id in &done {
-            ids.push_bind(*id);
+        let mut padded = done.clone();
+        db::pad(&mut padded);
+        for id in padded {
+            ids.push_bind(id);
         }
         ids.push_unseparated(")");
         sql.build().execute(&mut *tx).await?;
@@ -96,6 +100,15 @@ async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     Ok(rows.len())
+}
+
+/// Publishes and returns a result for each; none when there is no topic.
+async fn publish(state: &AppState, messages: &[Message]) -> Option<Vec<Result<(), String>>> {
+    let mut results = Vec::with_capacity(messages.len());
+    for some in messages.chunks(PUBLISHED) {
+        results.extend(state.messaging.publish(some).await?);
+    }
+    Some(results)
 }
 
 impl Row {

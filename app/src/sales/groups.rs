@@ -291,11 +291,8 @@ impl Sales {
     async fn tell_group(&self, view: &GroupView, orders: &BTreeMap<u64, Order>) {
         for (event_id, order) in orders {
             self.events.versions().bump(*event_id).await;
-            if let Some(hold) = &order.hold {
-                let seats: Vec<&str> = order.seats.iter().map(String::as_str).collect();
-                if let Err(error) = self.holds.finish(*event_id, &hold.id, &seats).await {
-                    tracing::debug!(%error, group = view.group_id, "sold seats could not be marked");
-                }
+            if let Err(error) = self.holds.finish(*event_id, std::iter::once(order)).await {
+                tracing::debug!(%error, group = view.group_id, "sold seats could not be marked");
             }
         }
     }

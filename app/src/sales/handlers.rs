@@ -1,7 +1,7 @@
 //! The API of reservations.
 
 use super::requests::{self, RequestView};
-use super::{HoldRef, Order, PaymentMethod, ReservationView, idempotency_key, read};
+use super::{Order, PaymentMethod, ReservationView, idempotency_key, read};
 use crate::accounts::Role;
 use crate::accounts::tokens::{Caller, Purpose, TokenError};
 use crate::error::{ApiError, Problem, Result};
@@ -153,7 +153,7 @@ async fn reserve(
     {
         return Ok((StatusCode::CREATED, axum::Json(view)).into_response());
     }
-    let event = state.events.existing(body.event_id).await?;
+    let event = state.events.settings(body.event_id).await?;
     queue::check(&state, &headers, &caller, &event).await?;
     let order = Order {
         client_key: key.is_some(),
@@ -214,35 +214,25 @@ async fn confirm(
     let mut hold = hold_of(&state, &caller, &body.hold_token)?;
     let key = format!("h:{}", hold.hold);
     let request_hash = request_hash(&hold.hold)?;
-    let claimed = state.sales.holds.claim(&hold).await;
-    // What is still held was not confirmed before.
-    if !claimed && let Some(view) = state.sales.made_before(&hold.user, &key, request_hash).await? {
+    let event = state.events.settings(hold.event).await?;
+    if let Err(refused) = queue::check(&state, &headers, &caller, &event).await {
+        // Who confirmed before has left the queue since.
+        let view = state.sales.made_before(&hold.user, &key, request_hash).await?.ok_or(refused)?;
         return Ok((StatusCode::CREATED, axum::Json(view)));
-    }
-    let event = state.events.existing(hold.event).await?;
-    queue::check(&state, &headers, &caller, &event).await?;
-    if !claimed {
-        state.sales.holds.retake(&mut hold, event.available_seats).await?;
     }
     let order = Order {
         client_key: true,
         idempotency_key: key,
         request_hash,
-        user_id: hold.user,
+        user_id: hold.user.clone(),
         quantity: hold.quantity,
         seats: hold.seats.clone(),
         payment: payment(&caller, body.payment_method)?,
         box_office: caller.role == Role::Admin,
-        hold: Some(HoldRef { id: hold.hold, fence: hold.fence }),
+        hold: None,
         group_id: None,
     };
-    let outcome = state.sales.sell(hold.event, order).await;
-    if matches!(&outcome, Err(error) if error.code == "seat_taken")
-        && let Err(error) = state.sales.holds.mark(hold.event, &hold.seats).await
-    {
-        tracing::debug!(%error, "seat marks could not be mended");
-    }
-    let view = outcome?;
+    let view = state.sales.confirm(&mut hold, order).await?;
     state.queue.completed(&event, &caller.user_id).await;
     Ok((StatusCode::CREATED, axum::Json(view)))
 }

@@ -13,6 +13,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// How long a token is read after its hold has ended. Whether the hold has ended is for Redis and the database to
+/// say: the clocks of the instances may differ.
+const TOKEN_SECONDS: i64 = 24 * 3600;
+
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(hold)).routes(routes!(release))
 }
@@ -43,7 +47,7 @@ struct HoldView {
     quantity: u32,
     seat_ids: Vec<String>,
     /// Seconds that it lasts
-    expires_in_sec: i64,
+    expires_in_sec: u32,
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
     /// Whether others are kept away. Not while Redis is unavailable: then who confirms first gets the seats.
@@ -77,7 +81,7 @@ async fn hold(
     check_user_id(user)?;
     caller.require_self(user)?;
     let quantity = quantity(body.quantity, &body.seat_ids)?;
-    let event = state.events.existing(body.event_id).await?;
+    let event = state.events.settings(body.event_id).await?;
     crate::queue::check(&state, &headers, &caller, &event).await?;
     if event.status == crate::events::EventStatus::Cancelled {
         return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
@@ -93,19 +97,24 @@ async fn hold(
             if event.seated { "this event has numbered seats: say which" } else { "this event has no numbered seats" };
         return Err(ApiError::invalid("bad_seat", detail));
     }
-    let layout = state.events.layout(body.event_id).await?;
-    if let Some(unknown) = body.seat_ids.iter().find(|id| !layout.by_id.contains_key(*id)) {
-        return Err(ApiError::invalid("bad_seat", format!("there is no seat {unknown}")));
+    let mut available = 0;
+    if event.seated {
+        let layout = state.events.layout(body.event_id).await?;
+        if let Some(unknown) = body.seat_ids.iter().find(|id| !layout.has(id)) {
+            return Err(ApiError::invalid("bad_seat", format!("there is no seat {unknown}")));
+        }
+    } else {
+        available = state.events.existing(body.event_id).await?.available_seats;
     }
-    let hold = state.sales.holds.take(body.event_id, user, quantity, body.seat_ids, event.available_seats).await?;
+    let hold = state.sales.holds.take(body.event_id, user, quantity, body.seat_ids, available).await?;
     let expires_at =
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(hold.ends) * 1_000_000).map_err(ApiError::internal)?;
     let view = HoldView {
-        hold_token: state.tokens.sign(Purpose::Hold, expires_at.unix_timestamp() + 1, &hold)?,
+        hold_token: state.tokens.sign(Purpose::Hold, expires_at.unix_timestamp() + TOKEN_SECONDS, &hold)?,
         event_id: hold.event,
         quantity,
         seat_ids: hold.seats,
-        expires_in_sec: (expires_at - OffsetDateTime::now_utc()).whole_seconds(),
+        expires_in_sec: state.sales.holds.seconds(),
         expires_at,
         exclusive: hold.exclusive,
     };

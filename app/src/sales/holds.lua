@@ -43,13 +43,15 @@ local function held()
     return tonumber(redis.call('HGET', users, ' all') or '0')
 end
 
--- ARGV: hold, id, user, quantity, milliseconds, limit per user, available (-1: seated), seat...
+-- ARGV: hold, id, user, quantity, milliseconds, limit per user, available (-1: seated), the last millisecond at which
+-- it may be taken (0: any), seat...
 if command == 'hold' then
     local id, user, quantity = ARGV[2], ARGV[3], tonumber(ARGV[4])
-    local lasts, limit, available = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+    local lasts, limit, available, last = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+    if last > 0 and now > last then return {'over', '', 0} end
     if available < 0 and redis.call('EXISTS', ready) == 0 then return {'cold', '', 0} end
     local wanted = {}
-    for i = 8, #ARGV do
+    for i = 9, #ARGV do
         local owner = redis.call('HGET', seats, ARGV[i])
         if owner then return {'taken', ARGV[i], 0} end
         table.insert(wanted, ARGV[i])
@@ -69,13 +71,18 @@ if command == 'hold' then
     return {'ok', number, now + lasts}
 end
 
--- ARGV: claim, id, milliseconds. A hold that is being confirmed does not expire meanwhile.
+-- ARGV: claim, milliseconds, id... Holds that are being confirmed do not expire meanwhile. Tells which are gone.
 if command == 'claim' then
-    local hold = read(ARGV[2])
-    if not hold then return {'gone', '', 0} end
-    local ends = math.max(tonumber(redis.call('ZSCORE', expiry, ARGV[2])), now + tonumber(ARGV[3]))
-    redis.call('ZADD', expiry, ends, ARGV[2])
-    return {'ok', hold.fence, ends}
+    local gone = {}
+    for i = 3, #ARGV do
+        local ends = redis.call('ZSCORE', expiry, ARGV[i])
+        if ends then
+            redis.call('ZADD', expiry, math.max(tonumber(ends), now + tonumber(ARGV[2])), ARGV[i])
+        else
+            table.insert(gone, ARGV[i])
+        end
+    end
+    return {'ok', table.concat(gone, ','), #gone}
 end
 
 -- ARGV: release, id, user
@@ -86,10 +93,15 @@ if command == 'release' then
     return {'ok', '', 0}
 end
 
--- ARGV: finish, id, seat... The seats are sold, whether or not the hold is still there.
+-- ARGV: finish, (id, number of seats, seat...)... The seats are sold, whether or not the hold is still there.
 if command == 'finish' then
-    drop(ARGV[2], 'sold')
-    for i = 3, #ARGV do redis.call('HSET', seats, ARGV[i], 'sold') end
+    local i = 2
+    while i <= #ARGV do
+        drop(ARGV[i], 'sold')
+        local last = i + 1 + tonumber(ARGV[i + 1])
+        for place = i + 2, last do redis.call('HSET', seats, ARGV[place], 'sold') end
+        i = last + 1
+    end
     return {'ok', '', 0}
 end
 

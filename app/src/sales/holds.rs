@@ -1,7 +1,9 @@
 //! Holds: for some minutes, others keep away from what somebody is about to buy. One Lua script, all seats or none.
 
-use super::tickets;
+use super::claims::Claims;
+use super::{Order, tickets};
 use crate::config::LimitArgs;
+use crate::db;
 use crate::error::{ApiError, Result};
 use crate::events::versions::Versions;
 use crate::kv::{Kv, KvError};
@@ -11,12 +13,11 @@ use serde::{Deserialize, Serialize};
 use sqlx::{MySqlPool, QueryBuilder};
 use std::collections::HashSet;
 use std::sync::LazyLock;
-use time::OffsetDateTime;
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("holds.lua")));
 
 /// How long a hold lasts at least once its confirmation has begun: longer than any sale takes.
-const CLAIM_MILLISECONDS: u32 = 20_000;
+pub(super) const CLAIM_MILLISECONDS: u32 = 20_000;
 
 /// What a hold token says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub struct Hold {
 }
 
 /// The reply of the script: what happened, a text, a number.
-type Reply = (String, String, i64);
+pub(super) type Reply = (String, String, i64);
 
 /// Holds in Redis. Cheap to clone.
 #[derive(Clone)]
@@ -48,27 +49,31 @@ pub struct Holds {
     db: MySqlPool,
     kv: Kv,
     versions: Versions,
+    claims: Claims,
     milliseconds: u32,
     limit: u32,
 }
 
-fn now_ms() -> i64 {
-    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
+/// A call of the script for an event.
+pub(super) fn call(event: u64, command: &str) -> redis::ScriptInvocation<'static> {
+    let mut call = SCRIPT.prepare_invoke();
+    for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
+        call.key(format!("hold:{{{event}}}:{part}"));
+    }
+    call.key(crate::events::versions::key(event)).key(freed_key(event)).arg(command);
+    call
 }
 
 impl Holds {
-    /// `limits` says how long and how many.
+    /// `limits` says how long and how many. Must be called within a tokio runtime.
     pub fn new(db: MySqlPool, kv: Kv, versions: Versions, limits: &LimitArgs) -> Self {
-        Self { db, kv, versions, milliseconds: limits.hold_seconds * 1000, limit: limits.hold_limit }
+        let claims = Claims::new(kv.clone());
+        Self { db, kv, versions, claims, milliseconds: limits.hold_seconds * 1000, limit: limits.hold_limit }
     }
 
-    fn call(event: u64, command: &str) -> redis::ScriptInvocation<'static> {
-        let mut call = SCRIPT.prepare_invoke();
-        for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
-            call.key(format!("hold:{{{event}}}:{part}"));
-        }
-        call.key(crate::events::versions::key(event)).key(freed_key(event)).arg(command);
-        call
+    /// How long a hold lasts, in seconds.
+    pub fn seconds(&self) -> u32 {
+        self.milliseconds / 1000
     }
 
     /// Holds tickets or seats, all or none. `available` is how many general-admission tickets are unsold.
@@ -90,10 +95,10 @@ impl Holds {
             quantity,
             seats,
             fence: 0,
-            ends: now_ms() + i64::from(self.milliseconds),
+            ends: 0,
             exclusive: true,
         };
-        match self.take_as(&mut hold, available, self.milliseconds).await {
+        match self.take_as(&mut hold, available, self.milliseconds, None).await {
             Ok(()) => Ok(hold),
             Err(HoldError::Refused(error)) => Err(error),
             Err(HoldError::Kv(error)) => {
@@ -101,24 +106,34 @@ impl Holds {
                 if let Some(seat) = self.sold_among(event, &hold.seats).await?.into_iter().next() {
                     return Err(seat_taken(&seat));
                 }
-                // As in the script: not below what was given before.
-                hold.fence = u64::try_from(now_ms()).unwrap_or(0) * 1000;
+                // As in the script: not below what was given before, and by a clock that all instances share.
+                let now = db::now_ms(&self.db).await?;
+                hold.ends = now + i64::from(self.milliseconds);
+                hold.fence = u64::try_from(now).unwrap_or(0) * 1000;
                 hold.exclusive = false;
                 Ok(hold)
             }
         }
     }
 
-    async fn take_as(&self, hold: &mut Hold, available: u32, milliseconds: u32) -> Result<(), HoldError> {
+    /// Takes what `hold` says, for so long, unless its time is over by the clock of Redis.
+    async fn take_as(
+        &self,
+        hold: &mut Hold,
+        available: u32,
+        milliseconds: u32,
+        last: Option<i64>,
+    ) -> Result<(), HoldError> {
         let available = if hold.seats.is_empty() { i64::from(available) } else { -1 };
         for _ in 0..5 {
-            let mut call = Self::call(hold.event, "hold");
+            let mut call = call(hold.event, "hold");
             call.arg(&hold.hold)
                 .arg(&hold.user)
                 .arg(hold.quantity)
                 .arg(milliseconds)
                 .arg(self.limit)
                 .arg(available)
+                .arg(last.unwrap_or(0))
                 .arg(&hold.seats);
             let (outcome, text, ends): Reply = self.kv.script(&call).await?;
             let refused = match outcome.as_str() {
@@ -132,6 +147,7 @@ impl Holds {
                     self.mark_all(hold.event).await?;
                     continue;
                 }
+                "over" => ApiError::conflict("hold_expired", "the hold has ended; hold again"),
                 "taken" => seat_taken(&text),
                 "limit" => ApiError::conflict(
                     "hold_limit",
@@ -148,28 +164,22 @@ impl Holds {
     /// Keeps a hold from expiring while it is confirmed. False when it is not there: it has ended, was confirmed, or
     /// Redis has forgotten it or is away.
     pub async fn claim(&self, hold: &Hold) -> bool {
-        let mut call = Self::call(hold.event, "claim");
-        call.arg(&hold.hold).arg(CLAIM_MILLISECONDS);
-        match self.kv.script::<Reply>(&call).await {
-            Ok((outcome, ..)) => outcome == "ok",
-            Err(error) => {
-                tracing::debug!(%error, "confirming without redis");
-                false
-            }
-        }
+        self.claims.claim(hold.event, &hold.hold).await
     }
 
     /// Takes a hold again that could not be claimed although its time is not over, if nobody else has what it held.
-    /// Without Redis the signed token alone counts, and the database decides.
+    /// Without Redis the signed token alone counts, and the database decides. The time is that of Redis or of the
+    /// database: this process's clock may be wrong.
     pub async fn retake(&self, hold: &mut Hold, available: u32) -> Result<()> {
-        if now_ms() > hold.ends {
-            return Err(ApiError::conflict("hold_expired", "the hold has ended; hold again"));
-        }
-        match self.take_as(hold, available, CLAIM_MILLISECONDS).await {
+        let ends = hold.ends;
+        match self.take_as(hold, available, CLAIM_MILLISECONDS, Some(ends)).await {
             Ok(()) => Ok(()),
-            Err(HoldError::Refused(_)) => Err(ApiError::conflict("hold_expired", "the hold was lost; hold again")),
+            Err(HoldError::Refused(_)) => Err(ApiError::conflict("hold_expired", "the hold has ended; hold again")),
             Err(HoldError::Kv(error)) => {
                 tracing::debug!(%error, "confirming without redis");
+                if db::now_ms(&self.db).await? > ends {
+                    return Err(ApiError::conflict("hold_expired", "the hold has ended; hold again"));
+                }
                 Ok(())
             }
         }
@@ -177,7 +187,7 @@ impl Holds {
 
     /// Ends a hold before its time. False when there was none.
     pub async fn release(&self, hold: &Hold) -> Result<bool, KvError> {
-        let mut call = Self::call(hold.event, "release");
+        let mut call = call(hold.event, "release");
         let (outcome, ..): Reply = self.kv.script(call.arg(&hold.hold).arg(&hold.user)).await?;
         Ok(outcome == "ok")
     }
@@ -189,16 +199,23 @@ impl Holds {
         }
     }
 
-    /// After the commit: the hold's seats are sold.
-    pub async fn finish(&self, event: u64, id: &str, seats: &[&str]) -> Result<(), KvError> {
-        let mut call = Self::call(event, "finish");
-        self.kv.script::<Reply>(call.arg(id).arg(seats)).await?;
+    /// After the commit: the seats are sold, and the holds that they were sold by have ended.
+    pub async fn finish(&self, event: u64, sold: impl Iterator<Item = &Order>) -> Result<(), KvError> {
+        let mut call = call(event, "finish");
+        let mut any = false;
+        for order in sold.filter(|order| order.hold.is_some() || !order.seats.is_empty()) {
+            any = true;
+            call.arg(order.hold.as_ref().map_or("", |hold| &hold.id)).arg(order.seats.len()).arg(&order.seats);
+        }
+        if any {
+            self.kv.script::<Reply>(&call).await?;
+        }
         Ok(())
     }
 
     /// Tickets of an event that are held at the moment. Without Redis nothing is.
     pub async fn held(&self, event: u64) -> u32 {
-        match self.kv.script::<Reply>(&Self::call(event, "held")).await {
+        match self.kv.script::<Reply>(&call(event, "held")).await {
             Ok((_, _, held)) => u32::try_from(held).unwrap_or(0),
             Err(error) => {
                 tracing::debug!(%error, "selling without redis");
@@ -223,7 +240,7 @@ impl Holds {
     async fn mark_all(&self, event: u64) -> Result<(), HoldError> {
         let moment = self.moment(event).await?;
         let sold = tickets::taken_seats(&self.db, event).await.map_err(ApiError::from)?;
-        let mut call = Self::call(event, "mark");
+        let mut call = call(event, "mark");
         call.arg(&moment[..]).arg("all");
         for seat in &sold {
             call.arg(seat).arg("sold");
@@ -258,7 +275,7 @@ impl Holds {
         for _ in 0..20 {
             let moment = self.moment(event).await?;
             let sold = self.sold_among(event, seats).await?;
-            let mut call = Self::call(event, "mark");
+            let mut call = call(event, "mark");
             call.arg(&moment[..]).arg("some");
             for seat in seats {
                 call.arg(seat).arg(if sold.contains(seat) { "sold" } else { "free" });

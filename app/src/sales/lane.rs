@@ -126,14 +126,14 @@ impl Lanes {
 
     /// One transaction for all orders; one for each when they cannot share one.
     async fn carry_out(&self, event_id: u64, orders: &[Order]) -> Vec<Outcome> {
-        match self.attempt(event_id, orders).await {
+        match self.attempt(event_id, orders, false).await {
             Ok(outcomes) => outcomes,
             Err(error) if orders.len() == 1 => vec![Err(error)],
             Err(error) if error.code == "duplicate" => {
                 let mut outcomes = Vec::with_capacity(orders.len());
                 for order in orders {
                     let one = std::slice::from_ref(order);
-                    outcomes.extend(self.attempt(event_id, one).await.unwrap_or_else(|error| vec![Err(error)]));
+                    outcomes.extend(self.attempt(event_id, one, true).await.unwrap_or_else(|error| vec![Err(error)]));
                 }
                 outcomes
             }
@@ -142,10 +142,10 @@ impl Lanes {
     }
 
     /// Tries until the outcome is certain. Each attempt first looks for what an earlier one may have committed,
-    /// under the lock that the earlier one held: so a lost answer to COMMIT sells nothing twice.
-    async fn attempt(&self, event_id: u64, orders: &[Order]) -> Result<Vec<Outcome>> {
+    /// under the lock that the earlier one held: so a lost answer to COMMIT sells nothing twice. The first one does
+    /// not (unless with `check_keys`), since most keys are new: the unique key tells when one is not.
+    async fn attempt(&self, event_id: u64, orders: &[Order], mut check_keys: bool) -> Result<Vec<Outcome>> {
         let mut attempt = 0;
-        let mut check_keys = false;
         loop {
             attempt += 1;
             let error = match self.transaction(event_id, orders, check_keys).await {
@@ -153,9 +153,10 @@ impl Lanes {
                 Err(error) => error,
             };
             if let Some(key) = db::duplicate_key(&error) {
-                // Another lane or instance was faster with the same seat, key or code. Reading again tells which.
+                // A key that was used before, or another instance was faster with the same seat or code. Reading again
+                // tells which.
                 tracing::debug!(key, event_id, "a unique key refused a batch");
-                if orders.len() > 1 || attempt >= ATTEMPTS {
+                if (check_keys && orders.len() > 1) || attempt >= ATTEMPTS {
                     return Err(ApiError::conflict("duplicate", "somebody else was faster"));
                 }
             } else if !(db::is_contention(&error) || db::is_unavailable(&error)) || attempt >= ATTEMPTS {
@@ -187,18 +188,12 @@ impl Lanes {
         if outcomes.iter().all(Result::is_err) {
             return;
         }
+        let sold = orders.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(order, _)| order);
+        // In this order: who marks seats as free by what was read before the commit is refused from now on.
         self.0.versions.bump(event_id).await;
-        let sold = orders.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
-        let finish = sold.filter(|(order, _)| order.hold.is_some() || !order.seats.is_empty()).map(|(order, _)| {
-            let id = order.hold.as_ref().map_or("", |hold| hold.id.as_str());
-            let seats: Vec<&str> = order.seats.iter().map(String::as_str).collect();
-            async move { self.0.holds.finish(event_id, id, &seats).await }
-        });
-        for result in futures::future::join_all(finish).await {
-            if let Err(error) = result {
-                // The worker marks the seats again when it reads the outbox.
-                tracing::debug!(%error, event_id, "sold seats could not be marked");
-            }
+        if let Err(error) = self.0.holds.finish(event_id, sold).await {
+            // The worker marks the seats again when it reads the outbox.
+            tracing::debug!(%error, event_id, "sold seats could not be marked");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! into one commit.
 
 pub mod cancel;
+mod claims;
 mod groups;
 mod handlers;
 mod hold_handlers;
@@ -25,7 +26,7 @@ use crate::events::cache::EventCache;
 use crate::kv::Kv;
 use crate::state::AppState;
 use crate::wallet::{PaymentProvider, Wallet};
-use holds::Holds;
+use holds::{Hold, Holds};
 use lane::Lanes;
 use serde::{Deserialize, Serialize};
 use sqlx::MySqlPool;
@@ -142,6 +143,27 @@ impl Sales {
         let outcome = self.sell(event_id, order).await;
         if outcome.is_err() {
             self.holds.release_or_expire(&hold).await;
+        }
+        outcome
+    }
+
+    /// Sells what is held.
+    pub async fn confirm(&self, hold: &mut Hold, mut order: Order) -> Result<ReservationView> {
+        if !self.holds.claim(hold).await {
+            // Confirmed before, or forgotten by Redis, or Redis is away.
+            let made = self.made_before(&order.user_id, &order.idempotency_key, order.request_hash).await?;
+            if let Some(view) = made {
+                return Ok(view);
+            }
+            let available = self.events.existing(hold.event).await?.available_seats;
+            self.holds.retake(hold, available).await?;
+        }
+        order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
+        let outcome = self.sell(hold.event, order).await;
+        if matches!(&outcome, Err(error) if error.code == "seat_taken")
+            && let Err(error) = self.holds.mark(hold.event, &hold.seats).await
+        {
+            tracing::debug!(%error, "seat marks could not be mended");
         }
         outcome
     }

@@ -2,6 +2,7 @@
 
 use super::read::{ReservationView, TicketView};
 use super::{Order, PaymentMethod, tickets};
+use crate::db;
 use crate::wallet::{PaymentProvider, Receipt};
 use sqlx::{MySqlConnection, QueryBuilder};
 use time::OffsetDateTime;
@@ -22,42 +23,43 @@ pub struct Accepted<'a> {
     pub code4: Option<String>,
 }
 
-/// Writes down what was accepted, with the conditional update of the stock last.
+/// Writes down what was accepted at `now`, by the database's clock and numbered in its steps, with the conditional update of the stock last.
 pub async fn record(
     connection: &mut MySqlConnection,
     payments: &dyn PaymentProvider,
     event_id: u64,
-    id_step: u64,
+    (now, id_step): (OffsetDateTime, u64),
     accepted: &[Accepted<'_>],
 ) -> Result<Vec<(usize, ReservationView)>, sqlx::Error> {
-    // Milliseconds, as the database stores them.
-    let now = OffsetDateTime::now_utc();
-    let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-    let first = QueryBuilder::new(
-        "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, group_id, idempotency_key, \
-         request_hash, code4, created_at) ",
-    )
-    .push_values(accepted, |mut row, sale| {
-        row.push_bind(event_id)
-            .push_bind(&sale.order.user_id)
-            .push_bind(sale.order.quantity)
-            .push_bind("CONFIRMED")
-            .push_bind(sale.amount)
-            .push_bind(sale.payment.as_str())
-            .push_bind(sale.order.group_id)
-            .push_bind(&sale.order.idempotency_key)
-            .push_bind(&sale.order.request_hash[..])
-            .push_bind(&sale.code4)
-            .push_bind(crate::db::datetime(now));
-    })
-    .build()
-    .execute(&mut *connection)
-    .await?
-    .last_insert_id();
-    // One INSERT … VALUES gets consecutive numbers in every auto-increment lock mode (MySQL manual, "AUTO_INCREMENT
-    // Handling in InnoDB"), as far apart as the server says.
+    let mut ids = Vec::with_capacity(accepted.len());
+    for piece in db::pieces(accepted) {
+        let first = QueryBuilder::new(
+            "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, group_id, \
+             idempotency_key, request_hash, code4, created_at) ",
+        )
+        .push_values(piece, |mut row, sale| {
+            row.push_bind(event_id)
+                .push_bind(&sale.order.user_id)
+                .push_bind(sale.order.quantity)
+                .push_bind("CONFIRMED")
+                .push_bind(sale.amount)
+                .push_bind(sale.payment.as_str())
+                .push_bind(sale.order.group_id)
+                .push_bind(&sale.order.idempotency_key)
+                .push_bind(&sale.order.request_hash[..])
+                .push_bind(&sale.code4)
+                .push_bind(db::datetime(now));
+        })
+        .build()
+        .execute(&mut *connection)
+        .await?
+        .last_insert_id();
+        // One INSERT … VALUES gets consecutive numbers in every auto-increment lock mode (MySQL manual,
+        // "AUTO_INCREMENT Handling in InnoDB"), as far apart as the server says.
+        ids.extend((first..).step_by(usize::try_from(id_step).unwrap_or(1)).take(piece.len()));
+    }
     let mut views = Vec::with_capacity(accepted.len());
-    for (sale, id) in accepted.iter().zip((first..).step_by(usize::try_from(id_step).unwrap_or(1))) {
+    for (sale, id) in accepted.iter().zip(ids) {
         if let Some(receipt) = sale.receipt {
             payments.record(connection, &sale.order.user_id, receipt, id).await?;
         }
@@ -88,7 +90,7 @@ pub async fn record(
         .zip(fences)
         .flat_map(|((_, view), fence)| view.tickets.iter().map(move |ticket| (view.reservation_id, fence, ticket)))
         .collect();
-    for rows in rows.chunks(1000) {
+    for rows in db::pieces(&rows) {
         QueryBuilder::new("INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ")
             .push_values(rows, |mut row, (reservation, fence, ticket)| {
                 row.push_bind(reservation)

@@ -69,12 +69,12 @@ async fn seats(State(state): State<AppState>, Path(id): Path<u64>) -> Result<axu
         .seats
         .iter()
         .map(|seat| SeatView {
-            seat_id: seat.id.clone(),
-            row_label: seat.row.clone(),
+            seat_id: seat.id.to_string(),
+            row_label: seat.row.to_string(),
             col_number: seat.number,
-            grade: seat.grade.clone(),
+            grade: seat.grade.to_string(),
             price: seat.price,
-            status: statuses.get(&seat.id).copied().unwrap_or(SeatStatus::Available),
+            status: statuses.get(&*seat.id).copied().unwrap_or(SeatStatus::Available),
         })
         .collect();
     Ok(axum::Json(seats))

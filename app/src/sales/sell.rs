@@ -3,10 +3,11 @@
 use super::read::ReservationView;
 use super::record::{Accepted, record};
 use super::{Order, PaymentMethod, read, tickets};
+use crate::db;
 use crate::error::{ApiError, Result};
 use crate::wallet::PaymentProvider;
 use axum::http::StatusCode;
-use sqlx::{MySql, MySqlConnection, QueryBuilder};
+use sqlx::{MySqlConnection, QueryBuilder};
 use std::collections::{HashMap, HashSet};
 use time::OffsetDateTime;
 
@@ -26,8 +27,12 @@ struct Stock {
     is_over: bool,
     sale_opens_at: Option<OffsetDateTime>,
     opened: bool,
+    now: OffsetDateTime,
     id_step: u64,
 }
+
+/// Seats that are asked for at once, at most.
+const SEATS: usize = 256;
 
 /// What of a seat decides a sale.
 struct Seat {
@@ -40,6 +45,7 @@ struct Seat {
 ///
 /// The event's row is locked first, so that sales of one event come one after the other; everything is decided
 /// by what is read after that. `held` is how many tickets are held by others than those who order here.
+/// Without `check_keys` an order whose key was used before may run into the unique key.
 /// An error means that nothing happened, as long as the caller rolls back.
 pub async fn sell(
     connection: &mut MySqlConnection,
@@ -53,7 +59,7 @@ pub async fn sell(
         "SELECT seated, total_seats, available_seats, price, max_per_order, max_per_user, cancelled, \
          event_date < UTC_TIMESTAMP(3) AS is_over, sale_opens_at, \
          COALESCE(sale_opens_at <= UTC_TIMESTAMP(3), TRUE) AS opened, \
-         CAST(@@auto_increment_increment AS UNSIGNED) AS id_step FROM events WHERE id = ? FOR UPDATE",
+         UTC_TIMESTAMP(3) AS now, CAST(@@auto_increment_increment AS UNSIGNED) AS id_step FROM events WHERE id = ? FOR UPDATE",
     )
     .bind(event_id)
     .fetch_optional(&mut *connection)
@@ -63,11 +69,8 @@ pub async fn sell(
     };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; orders.len()];
-    let known = known_keys(connection, orders, check_keys).await?;
-    for (order, outcome) in orders.iter().zip(&mut outcomes) {
-        if let Some((id, hash)) = known.get(&(order.user_id.as_str(), order.idempotency_key.as_str())) {
-            *outcome = Some(replay(connection, *id, hash, order).await?);
-        }
+    if check_keys {
+        replay_known(connection, orders, &mut outcomes, |_, _| true).await?;
     }
     let mut bought = bought_by_user(connection, event_id, orders, stock.max_per_user).await?;
     let mut seats = wanted_seats(connection, event_id, orders, stock.price).await?;
@@ -123,9 +126,16 @@ pub async fn sell(
         for (sale, code4) in accepted.iter_mut().zip(codes) {
             sale.code4 = Some(code4);
         }
-        for (index, view) in record(connection, payments, event_id, stock.id_step, &accepted).await? {
+        for (index, view) in record(connection, payments, event_id, (stock.now, stock.id_step), &accepted).await? {
             outcomes[index] = Some(Ok(view));
         }
+    }
+    if !check_keys {
+        // A request that was carried out before may fail now, since it used up what it needs.
+        replay_known(connection, orders, &mut outcomes, |order, outcome| {
+            order.client_key && matches!(outcome, Some(Err(_)))
+        })
+        .await?;
     }
     for (repeat, first) in repeats {
         outcomes[repeat] = if orders[repeat].request_hash == orders[first].request_hash {
@@ -216,35 +226,36 @@ fn check(
     Ok(amount)
 }
 
-type Known<'a> = HashMap<(&'a str, &'a str), (u64, Vec<u8>)>;
-
-/// Reservations that were made under the orders' keys before.
-async fn known_keys<'a>(
+/// Gives those of the orders that are `asked` for, and whose keys were used before, the outcome that they had then.
+async fn replay_known(
     connection: &mut MySqlConnection,
-    orders: &'a [Order],
-    all: bool,
-) -> Result<Known<'a>, sqlx::Error> {
-    let asked: Vec<&Order> = orders.iter().filter(|order| all || order.client_key).collect();
+    orders: &[Order],
+    outcomes: &mut [Option<Outcome>],
+    asked: impl Fn(&Order, &Option<Outcome>) -> bool,
+) -> Result<(), sqlx::Error> {
+    let asked: Vec<usize> = (0..orders.len()).filter(|index| asked(&orders[*index], &outcomes[*index])).collect();
     if asked.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(());
     }
+    let mut keys: Vec<usize> = asked.clone();
+    db::pad(&mut keys);
     let mut sql = QueryBuilder::new("SELECT id, user_id, idempotency_key, request_hash FROM reservations WHERE ");
     let mut terms = sql.separated(" OR ");
-    for order in &asked {
-        terms.push("(user_id = ").push_bind_unseparated(&order.user_id);
-        terms.push_unseparated(" AND idempotency_key = ").push_bind_unseparated(&order.idempotency_key);
+    for index in keys {
+        terms.push("(user_id = ").push_bind_unseparated(&orders[index].user_id);
+        terms.push_unseparated(" AND idempotency_key = ").push_bind_unseparated(&orders[index].idempotency_key);
         terms.push_unseparated(")");
     }
-    let rows: Vec<(u64, String, String, Vec<u8>)> = sql.build_query_as().fetch_all(connection).await?;
-    let by_key: HashMap<(String, String), (u64, Vec<u8>)> =
-        rows.into_iter().map(|(id, user, key, hash)| ((user, key), (id, hash))).collect();
-    Ok(asked
-        .into_iter()
-        .filter_map(|order| {
-            let found = by_key.get(&(order.user_id.clone(), order.idempotency_key.clone()))?;
-            Some(((order.user_id.as_str(), order.idempotency_key.as_str()), found.clone()))
-        })
-        .collect())
+    let rows: Vec<(u64, String, String, Vec<u8>)> = sql.build_query_as().fetch_all(&mut *connection).await?;
+    for (id, user, key, hash) in rows {
+        for index in asked.iter().copied() {
+            let order = &orders[index];
+            if (&order.user_id, &order.idempotency_key) == (&user, &key) {
+                outcomes[index] = Some(replay(connection, id, &hash, order).await?);
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn replay(connection: &mut MySqlConnection, id: u64, hash: &[u8], order: &Order) -> Result<Outcome, sqlx::Error> {
@@ -268,9 +279,11 @@ async fn bought_by_user<'a>(
          WHERE status IN ('CONFIRMED', 'OFFERED') AND event_id = ",
     );
     sql.push_bind(event_id).push(" AND user_id IN (");
+    let mut list: Vec<&str> = orders.iter().map(|order| order.user_id.as_str()).collect();
+    db::pad(&mut list);
     let mut users = sql.separated(", ");
-    for order in orders {
-        users.push_bind(&order.user_id);
+    for user in list {
+        users.push_bind(user);
     }
     users.push_unseparated(") GROUP BY user_id");
     let rows: Vec<(String, u64)> = sql.build_query_as().fetch_all(connection).await?;
@@ -291,43 +304,33 @@ async fn wanted_seats<'a>(
     price: u64,
 ) -> Result<HashMap<&'a str, Seat>, sqlx::Error> {
     let wanted: HashSet<&'a str> = orders.iter().flat_map(|order| &order.seats).map(String::as_str).collect();
-    if wanted.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let mut sql = QueryBuilder::new("SELECT s.id, COALESCE(p.price, ");
-    sql.push_bind(price).push(
-        ") FROM seats s LEFT JOIN price_tiers p ON p.event_id = s.event_id AND p.grade = s.grade WHERE s.event_id = ",
-    );
-    sql.push_bind(event_id).push(" AND s.id IN (");
-    push_list(&mut sql, &wanted);
-    let rows: Vec<(String, u64)> = sql.build_query_as().fetch_all(&mut *connection).await?;
-    let mut seats: HashMap<&'a str, Seat> = HashMap::with_capacity(rows.len());
-    for (id, price) in rows {
-        if let Some(id) = wanted.get(id.as_str()) {
-            seats.insert(id, Seat { price, fence: 0, taken: false });
+    let mut list: Vec<&str> = wanted.iter().copied().collect();
+    list.sort_unstable();
+    let mut seats: HashMap<&'a str, Seat> = HashMap::with_capacity(list.len());
+    for some in list.chunks(SEATS) {
+        let mut some = some.to_vec();
+        db::pad(&mut some);
+        // The index is named because the optimiser, with figures from before the sale began, may read all tickets.
+        let mut sql = QueryBuilder::new("SELECT s.id, COALESCE(p.price, ");
+        sql.push_bind(price).push(
+            "), t.fence, t.active_seat IS NOT NULL FROM seats s \
+             LEFT JOIN price_tiers p ON p.event_id = s.event_id AND p.grade = s.grade \
+             LEFT JOIN tickets t FORCE INDEX (tickets_seat_fence) ON t.event_id = s.event_id AND t.seat_id = s.id \
+             WHERE s.event_id = ",
+        );
+        sql.push_bind(event_id).push(" AND s.id IN (");
+        let mut values = sql.separated(", ");
+        for seat in some {
+            values.push_bind(seat.to_owned());
         }
-    }
-    // The index is named because the optimiser, with figures from before the sale began, may read all tickets.
-    let mut sql = QueryBuilder::new(
-        "SELECT seat_id, fence, active_seat IS NOT NULL FROM tickets FORCE INDEX (tickets_seat_fence) WHERE event_id = ",
-    );
-    sql.push_bind(event_id).push(" AND seat_id IN (");
-    push_list(&mut sql, &wanted);
-    let sold: Vec<(String, u64, bool)> = sql.build_query_as().fetch_all(connection).await?;
-    for (id, fence, taken) in sold {
-        if let Some(seat) = seats.get_mut(id.as_str()) {
-            seat.fence = seat.fence.max(fence);
+        values.push_unseparated(")");
+        let rows: Vec<(String, u64, Option<u64>, bool)> = sql.build_query_as().fetch_all(&mut *connection).await?;
+        for (id, price, fence, taken) in rows {
+            let Some(id) = wanted.get(id.as_str()) else { continue };
+            let seat = seats.entry(*id).or_insert(Seat { price, fence: 0, taken: false });
+            seat.fence = seat.fence.max(fence.unwrap_or(0));
             seat.taken |= taken;
         }
     }
     Ok(seats)
-}
-
-/// The rest of `IN (`.
-fn push_list(sql: &mut QueryBuilder<MySql>, values: &HashSet<&str>) {
-    let mut list = sql.separated(", ");
-    for value in values {
-        list.push_bind((*value).to_owned());
-    }
-    list.push_unseparated(")");
 }

@@ -22,10 +22,11 @@ pub async fn free_codes4(
     if total > 10_000 {
         return Ok(Vec::new());
     }
-    let candidates: Vec<String> = index::sample(&mut rand::rng(), 10_000, (wanted * 2 + 8).min(10_000))
-        .into_iter()
-        .map(|code| format!("{code:04}"))
-        .collect();
+    let candidates: Vec<String> =
+        index::sample(&mut rand::rng(), 10_000, (wanted * 2 + 8).next_power_of_two().min(10_000))
+            .into_iter()
+            .map(|code| format!("{code:04}"))
+            .collect();
     let mut sql =
         QueryBuilder::new("SELECT active_code4 FROM reservations FORCE INDEX (reservations_code4) WHERE event_id = ");
     sql.push_bind(event_id).push(" AND active_code4 IN (");

@@ -237,6 +237,7 @@ async fn an_instance_finds_out_what_it_was_not_told() {
 
     let mut environment = cloud.environment();
     environment.push(("TICKETCTL_PARAMETERS".into(), "/ticketctl/shop-test".into()));
+    environment.push(("TICKETING_DATABASE_OPTIONS".into(), "ssl-mode=PREFERRED".into()));
     let trusted = redis.directory.path().join("certificate.pem");
     environment.push(("SSL_CERT_FILE".into(), trusted.display().to_string()));
     let program = Path::new(env!("CARGO_BIN_EXE_ticketing"));

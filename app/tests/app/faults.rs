@@ -1,9 +1,10 @@
 //! Redis or MariaDB gone in the middle: nothing oversold, nothing lost, nothing sold twice.
 
-use crate::support::{App, Servers};
+use crate::support::{Answer, App, Servers, User};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use std::time::Duration;
+use sqlx::{Connection, MySqlConnection};
+use std::time::{Duration, Instant};
 use ticketing::accounts::Role;
 
 fn order(event: u64, user: &str, quantity: u32) -> Value {
@@ -57,7 +58,7 @@ async fn a_paused_redis_does_not_stop_sales() {
     let event = app.event(&admin, 50, json!({})).await;
     app.available(event).await;
     servers.redis.pause().expect("pauses");
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     app.post("/api/reservations", Some(&admin), order(event, "kim", 2)).await.expect(201);
     assert_eq!(app.available(event).await, 48);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
@@ -119,4 +120,186 @@ async fn reads_come_from_the_cache_without_a_database() {
     let refused = app.post("/api/reservations", Some(&admin), order(event, "kim", 2)).await;
     assert!(refused.headers.contains_key("retry-after"));
     refused.problem(503, "database_unavailable");
+}
+
+/// Holds a seat and confirms it, as a client does that wants just this seat: again until it is sold, to whomever.
+async fn buy_seat(app: &App, admin: &User, event: u64, user: &str, seat: &str) -> bool {
+    for _ in 0..400 {
+        let body = json!({"eventId": event, "userId": user, "seatIds": [seat]});
+        let held = app.post("/api/holds", Some(admin), body).await;
+        if held.status.as_u16() != 201 {
+            if held.status.as_u16() == 409 && is_sold(app, event, seat).await {
+                return false;
+            }
+            wait(&held).await;
+            continue;
+        }
+        let token = json!({"holdToken": held.body["holdToken"]});
+        let answer = loop {
+            let answer = app.post("/api/reservations/confirm", Some(admin), token.clone()).await;
+            if answer.status.as_u16() != 503 {
+                break answer;
+            }
+            wait(&answer).await;
+        };
+        match (answer.status.as_u16(), answer.body["code"].as_str()) {
+            (201, _) => return true,
+            (409, Some("hold_expired" | "seat_taken")) => {}
+            _ => panic!("{}", answer.text),
+        }
+    }
+    panic!("{user} never got an answer about seat {seat}")
+}
+
+async fn is_sold(app: &App, event: u64, seat: &str) -> bool {
+    let sold = sqlx::query("SELECT id FROM tickets WHERE event_id = ? AND active_seat = ?")
+        .bind(event)
+        .bind(seat)
+        .fetch_optional(&app.db)
+        .await;
+    // Without a database nobody knows.
+    matches!(sold, Ok(Some(_)))
+}
+
+/// Waits before a request is sent again that was answered with 503, or found the seat held.
+async fn wait(answer: &Answer) {
+    assert!([409, 503].contains(&answer.status.as_u16()), "{}", answer.text);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// Three users for each of 60 seats, on two instances, while something happens to the servers.
+async fn sell_seats_during(servers: &mut Servers, trouble: impl AsyncFnOnce(&mut Servers)) {
+    // A hold that Redis was told to take while nobody heard its answer ends by its time.
+    let app = App::on(servers, &["--hold-seconds", "3"]).await;
+    let other = app.another().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.seated_event(&admin, 3, 20, json!({})).await;
+    let buyers = join_all((0..180_u64).map(|n| {
+        let app = if n % 2 == 0 { &app } else { &other };
+        let admin = &admin;
+        let seat = format!("{}-{}", ["A", "B", "C"][n as usize % 3], n / 3 % 20 + 1);
+        async move {
+            tokio::time::sleep(Duration::from_millis(n * 5)).await;
+            buy_seat(app, admin, event, &format!("user-{n}"), &seat).await
+        }
+    }));
+    let (bought, ()) = tokio::join!(buyers, async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        trouble(servers).await;
+    });
+    let bought = bought.into_iter().filter(|bought| *bought).count();
+    assert_eq!(bought, 60, "every seat is sold, to one");
+    assert_eq!(app.check_event(event).await, 60);
+    assert_eq!(app.available(event).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_restarts_empty_while_seats_are_held_and_confirmed() {
+    let mut servers = own_servers().await;
+    sell_seats_during(&mut servers, async |servers| {
+        for _ in 0..3 {
+            servers.redis.kill();
+            tokio::task::block_in_place(|| servers.redis.restart()).expect("Redis starts");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_paused_while_seats_are_held_and_confirmed() {
+    let mut servers = own_servers().await;
+    sell_seats_during(&mut servers, async |servers| {
+        servers.redis.pause().expect("pauses");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        servers.redis.resume().expect("goes on");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_killed_while_seats_are_confirmed() {
+    let mut servers = own_servers().await;
+    sell_seats_during(&mut servers, async |servers| {
+        servers.maria.kill();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+    })
+    .await;
+}
+
+async fn deadlocks(app: &App) -> u64 {
+    let (_, count): (String, String) =
+        sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").fetch_one(&app.db).await.expect("a count");
+    count.parse().expect("a number")
+}
+
+/// A transaction that InnoDB will not choose to roll back, since it has written more than a sale does.
+async fn heavy_transaction(servers: &Servers, app: &App) -> MySqlConnection {
+    let database = app.args.database.url.as_deref().expect("an address").rsplit('/').next().expect("a name");
+    let mut connection = MySqlConnection::connect(&servers.maria.url(database)).await.expect("connects");
+    for sql in [
+        "CREATE TABLE IF NOT EXISTS weight (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(10))",
+        "BEGIN",
+        "INSERT INTO weight (text) SELECT 'heavy' FROM information_schema.columns LIMIT 1000",
+    ] {
+        sqlx::query(sql).execute(&mut connection).await.expect("is carried out");
+    }
+    connection
+}
+
+async fn lock_event(connection: &mut MySqlConnection, event: u64) {
+    sqlx::query("SELECT id FROM events WHERE id = ? FOR UPDATE").bind(event).execute(connection).await.expect("locks");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_that_is_rolled_back_by_a_deadlock_is_carried_out_all_the_same() {
+    let servers = own_servers().await;
+    let app = App::on(&servers, &[]).await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({"price": 5})).await;
+    app.post(&format!("/api/wallets/{}/charge", kim.id), Some(&kim), json!({"amount": 100})).await.expect(200);
+    // The other one has the wallet and wants the event; the sale has the event and wants the wallet.
+    let mut other = heavy_transaction(&servers, &app).await;
+    sqlx::query("UPDATE wallets SET balance = balance + 1 WHERE user_id = ?")
+        .bind(&kim.id)
+        .execute(&mut other)
+        .await
+        .expect("locks");
+    let before = deadlocks(&app).await;
+    let sale = app.post("/api/reservations", Some(&kim), order(event, &kim.id, 2));
+    let opposite = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        lock_event(&mut other, event).await;
+        sqlx::query("ROLLBACK").execute(&mut other).await.expect("ends");
+    };
+    let (sale, ()) = tokio::join!(sale, opposite);
+    sale.expect(201);
+    assert_eq!(deadlocks(&app).await, before + 1, "there was a deadlock");
+    assert_eq!(app.check_event(event).await, 2);
+    let wallet = app.get(&format!("/api/wallets/{}", kim.id), Some(&kim)).await.expect(200);
+    assert_eq!(wallet["balance"], 90, "paid once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_rolled_back_by_a_deadlock_is_reserved_all_the_same() {
+    let servers = own_servers().await;
+    let app = App::on(&servers, &[]).await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let (first, second) = (app.event(&admin, 10, json!({})).await, app.event(&admin, 10, json!({})).await);
+    let mut other = heavy_transaction(&servers, &app).await;
+    lock_event(&mut other, second).await;
+    let before = deadlocks(&app).await;
+    let items =
+        json!({"userId": kim.id, "items": [{"eventId": first, "quantity": 1}, {"eventId": second, "quantity": 3}]});
+    let group = app.post("/api/reservation-groups", Some(&kim), items);
+    let opposite = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        lock_event(&mut other, first).await;
+        sqlx::query("COMMIT").execute(&mut other).await.expect("ends");
+    };
+    let (group, ()) = tokio::join!(group, opposite);
+    group.expect(201);
+    assert_eq!(deadlocks(&app).await, before + 1, "there was a deadlock");
+    assert_eq!((app.check_event(first).await, app.check_event(second).await), (1, 3));
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod aftermath;
 mod browser;
 mod cancelled;
+mod clocks;
 mod cloud;
 mod contract;
 mod door;

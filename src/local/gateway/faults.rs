@@ -25,7 +25,8 @@ pub struct Faults {
     faults: Vec<Fault>,
 }
 
-/// One fault. It strikes the calls that match every filter given: with a probability, or the n-th of them, or each.
+/// One fault. It strikes the calls that match every filter given: with a probability, or the n-th of them, or all from the n-th
+/// on, or each.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Posted")]
 struct Fault {
@@ -35,6 +36,8 @@ struct Fault {
     probability: Option<f64>,
     /// Counted from one, among the matching calls since the faults were posted.
     nth: Option<u64>,
+    /// Counted likewise.
+    from: Option<u64>,
     kind: Kind,
 }
 
@@ -47,34 +50,52 @@ struct Posted {
     mutating: Option<bool>,
     probability: Option<f64>,
     nth: Option<u64>,
+    from: Option<u64>,
     kind: String,
     milliseconds: Option<u64>,
     seconds: Option<u64>,
     when: Option<When>,
+    code: Option<String>,
+    status: Option<u16>,
 }
 
 impl TryFrom<Posted> for Fault {
     type Error = String;
 
     fn try_from(posted: Posted) -> Result<Self, String> {
-        let Posted { service, operation, mutating, probability, nth, kind, milliseconds, seconds, when } = posted;
-        let kind = match (kind.as_str(), milliseconds, seconds, when) {
-            ("throttle", None, None, None) => Kind::Throttle,
-            ("internal_error", None, None, None) => Kind::InternalError,
-            ("unavailable", None, None, None) => Kind::Unavailable,
-            ("reset", None, None, None) => Kind::Reset,
-            ("lost_answer", None, None, None) => Kind::LostAnswer,
-            ("delay", Some(milliseconds), None, None) => Kind::Delay { milliseconds },
-            ("list_lag", None, Some(seconds), None) => Kind::ListLag { seconds },
-            ("pause", None, None, Some(when)) => Kind::Pause { when },
+        let Posted {
+            service,
+            operation,
+            mutating,
+            probability,
+            nth,
+            from,
+            kind,
+            milliseconds,
+            seconds,
+            when,
+            code,
+            status,
+        } = posted;
+        let kind = match (kind.as_str(), milliseconds, seconds, when, code, status) {
+            ("throttle", None, None, None, None, None) => Kind::Throttle,
+            ("internal_error", None, None, None, None, None) => Kind::InternalError,
+            ("unavailable", None, None, None, None, None) => Kind::Unavailable,
+            ("reset", None, None, None, None, None) => Kind::Reset,
+            ("lost_answer", None, None, None, None, None) => Kind::LostAnswer,
+            ("delay", Some(milliseconds), None, None, None, None) => Kind::Delay { milliseconds },
+            ("list_lag", None, Some(seconds), None, None, None) => Kind::ListLag { seconds },
+            ("pause", None, None, Some(when), None, None) => Kind::Pause { when },
+            ("refuse", None, None, None, Some(code), Some(status)) => Kind::Refuse { code, status },
             _ => {
                 return Err(format!(
                     "{kind} is not a fault, or not with these parameters: there are throttle, internal_error, unavailable, \
-                     reset, lost_answer, delay with milliseconds, list_lag with seconds, and pause with when"
+                     reset, lost_answer, delay with milliseconds, list_lag with seconds, pause with when, and refuse with code \
+                     and status"
                 ));
             }
         };
-        Ok(Self { service, operation, mutating, probability, nth, kind })
+        Ok(Self { service, operation, mutating, probability, nth, from, kind })
     }
 }
 
@@ -97,6 +118,8 @@ pub enum Kind {
     ListLag { seconds: u64 },
     /// This call and every mutating one after it hang, until the faults are replaced; then their connections end.
     Pause { when: When },
+    /// Refused with this code before it is carried out.
+    Refuse { code: String, status: u16 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -158,6 +181,12 @@ struct Inner {
     reads: HashMap<Vec<u8>, (Instant, Reply)>,
 }
 
+impl Inner {
+    fn lags(&self) -> bool {
+        self.faults.iter().any(|(fault, _)| matches!(fault.kind, Kind::ListLag { .. }))
+    }
+}
+
 impl FaultState {
     pub fn new() -> Self {
         let inner = Inner {
@@ -181,8 +210,11 @@ impl FaultState {
         inner.random = StdRng::seed_from_u64(faults.seed);
         inner.faults = faults.faults.into_iter().map(|fault| (fault, 0)).collect();
         inner.paused = false;
-        inner.reads.clear();
-        inner.changed.clear();
+        // A lag that goes on still tells of what was before.
+        if !inner.lags() {
+            inner.reads.clear();
+            inner.changed.clear();
+        }
         drop(inner);
         self.generation.send_modify(|generation| *generation += 1);
     }
@@ -234,10 +266,11 @@ impl FaultState {
                 continue;
             }
             *seen += 1;
-            let strikes = match (fault.nth, fault.probability) {
-                (Some(nth), _) => nth == *seen,
-                (None, Some(probability)) => inner.random.random_bool(probability.clamp(0.0, 1.0)),
-                (None, None) => true,
+            let strikes = match (fault.nth, fault.from, fault.probability) {
+                (Some(nth), _, _) => nth == *seen,
+                (None, Some(from), _) => from <= *seen,
+                (None, None, Some(probability)) => inner.random.random_bool(probability.clamp(0.0, 1.0)),
+                (None, None, None) => true,
             };
             if strikes {
                 // Set here, under the lock: no call that comes later may slip past.
@@ -262,6 +295,10 @@ impl FaultState {
                 Kind::Unavailable => {
                     let code = if call.protocol == Protocol::Ec2 { "Unavailable" } else { "ServiceUnavailable" };
                     let refusal = Refusal::with_status(503, code, "The service is temporarily unavailable");
+                    return Some(Outcome::Answer(refusal.into_reply(call)));
+                }
+                Kind::Refuse { code, status } => {
+                    let refusal = Refusal::with_status(*status, code, "Refused by a fault");
                     return Some(Outcome::Answer(refusal.into_reply(call)));
                 }
                 Kind::Reset => return Some(Outcome::Cut),
@@ -319,7 +356,7 @@ impl FaultState {
     /// Keeps what list lag needs, only while a lag is configured.
     fn remember(&self, call: &Call, reply: &Reply) {
         let mut inner = self.inner();
-        if !inner.faults.iter().any(|(fault, _)| matches!(fault.kind, Kind::ListLag { .. })) {
+        if !inner.lags() {
             return;
         }
         if call.is_mutating() {

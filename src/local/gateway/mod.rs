@@ -6,10 +6,14 @@
 //!
 //! Paths under `/_ticketctl/` are the gateway's own: `health`, `changes` (how many there were, and in which regions),
 //! `auth-tokens` (the passwords of the replication groups, which AWS never tells, for the processes that stand for them),
-//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE) and `faults` (POST, DELETE). Faults are posted as `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
-//! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth`. The kinds are
-//! `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag` (`seconds`) and
-//! `pause` (`when`: `before` or `after`), at which a test can kill the caller: the call and all changes after it hang.
+//! `plane` (PUT: what the data plane tells of itself), `calls` (GET, DELETE), `requests`
+//! (POST: keep whole requests from now on; DELETE: tell them and stop), `faults` (POST, DELETE), and `keep` and `back`
+//! (POST), which keep its memory and go back to it, for who can do the same with the emulator. Faults are posted as
+//! `{"seed": 1, "faults": [{"operation": "CreateVpc", "nth": 2, "kind": "throttle"}]}`; a fault strikes the calls
+//! that match its `service`, `operation` and `mutating`, each of them or with a `probability` or the `nth` or all `from` one on.
+//! The kinds are `throttle`, `internal_error`, `unavailable`, `reset`, `lost_answer`, `delay` (`milliseconds`), `list_lag`
+//! (`seconds`), `refuse` (`code` and `status`) and `pause` (`when`: `before` or `after`), at which a test can kill the caller: the
+//! call and all changes after it hang.
 
 mod call;
 mod cbor;
@@ -20,6 +24,7 @@ mod gaps;
 pub mod plane;
 mod refusals;
 mod reply;
+mod requests;
 mod state;
 mod tokens;
 mod upstream;
@@ -78,7 +83,7 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: Cancellati
         let state = state.clone();
         let shutdown = shutdown.clone();
         connections.spawn(async move {
-            let service = service_fn(|request| respond(&state, request));
+            let service = service_fn(|request| respond(state.clone(), request));
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
@@ -105,20 +110,29 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: Cancellati
 enum Cut {
     #[error("the connection is cut by a fault")]
     Fault,
+    #[error("the call could not be carried out: {0}")]
+    Panicked(tokio::task::JoinError),
     #[error(transparent)]
     Body(#[from] hyper::Error),
 }
 
-async fn respond(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
+async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(path) = parts.uri.path().strip_prefix("/_ticketctl/") {
-        return Ok(response(control(state, &parts.method, path, &body)));
+        return Ok(response(control(&state, &parts.method, path, &body)));
     }
     if parts.uri.path() == "/moto-api/reset" {
         state.reset();
     }
     let call = Call::read(parts.method, parts.uri, parts.headers, body);
+    state.requests.keep(&call);
+    // In a task of its own: a call that has arrived is carried out whole, whether or not its caller still lives.
+    tokio::spawn(async move { answer(&state, call).await }).await.map_err(Cut::Panicked)?
+}
+
+/// The answer, with whatever faults strike the call.
+async fn answer(state: &State, call: Call) -> Result<Response<Full<Bytes>>, Cut> {
     let (number, kinds) = state.faults.receive(&call);
     let outcome = match state.faults.before(number, &kinds, &call).await {
         Some(Outcome::Answer(reply)) => Outcome::Answer(finish(&call, reply)),
@@ -271,6 +285,13 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
             state.faults.forget_records();
             done()
         }
+        (&Method::POST, "requests") => {
+            state.requests.begin();
+            done()
+        }
+        (&Method::DELETE, "requests") => {
+            Reply::json(StatusCode::OK, &serde_json::json!({"requests": state.requests.end()}))
+        }
         (&Method::POST, "faults") => match serde_json::from_slice::<Faults>(body) {
             Ok(faults) => {
                 state.faults.replace(faults);
@@ -282,9 +303,19 @@ fn control(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
             state.faults.replace(Faults::default());
             done()
         }
+        (&Method::POST, "keep") => {
+            state.keep();
+            done()
+        }
+        (&Method::POST, "back") => {
+            state.go_back();
+            done()
+        }
         _ => Reply::json(
             StatusCode::NOT_FOUND,
-            &serde_json::json!({"error": "the gateway has health, changes, auth-tokens, plane, calls and faults under /_ticketctl/"}),
+            &serde_json::json!({
+                "error": "the gateway has health, changes, auth-tokens, plane, calls, requests, faults, keep and back under /_ticketctl/",
+            }),
         ),
     }
 }

@@ -12,6 +12,7 @@ use super::faults::FaultState;
 use super::form::Form;
 use super::gaps::{ParameterGroup, Refresh, ReplicationGroup, SubnetGroup};
 use super::reply::Reply;
+use super::requests::Requests;
 use super::upstream::Upstream;
 use super::xml::Element;
 
@@ -24,7 +25,9 @@ pub struct State {
     pub faults: FaultState,
     /// What has happened, for whoever follows the control plane.
     news: Mutex<News>,
+    pub requests: Requests,
     memory: Mutex<Memory>,
+    kept: Mutex<Memory>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -37,7 +40,7 @@ pub struct News {
     regions: BTreeSet<String>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Memory {
     pub refreshes: BTreeMap<String, Vec<Refresh>>,
     pub parameter_groups: IndexMap<String, ParameterGroup>,
@@ -68,7 +71,9 @@ impl State {
             strict: options.strict,
             faults: FaultState::new(),
             news: Mutex::default(),
+            requests: Requests::default(),
             memory: Mutex::default(),
+            kept: Mutex::default(),
             turns: Mutex::default(),
         }
     }
@@ -97,6 +102,16 @@ impl State {
     /// Forgets everything, when the emulator was told to.
     pub fn reset(&self) {
         *self.memory() = Memory::default();
+    }
+
+    /// Keeps what is known now, for [`State::go_back`].
+    pub fn keep(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.memory().clone();
+    }
+
+    /// Knows again what was kept, and nothing if nothing was.
+    pub fn go_back(&self) {
+        *self.memory() = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
     }
 
     /// Changes of one service take turns, so that what was checked still holds when the call is carried out. Reads pass.

@@ -93,12 +93,13 @@ impl Board {
         serde_json::from_slice(&std::fs::read(Self::file(data)).ok()?).ok()
     }
 
-    /// An area's entries, or why it has none to tell; then the earlier ones stay.
+    /// An area's entries, or why it has none to tell; then the earlier ones stay. Says whether the error is a new one.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn tell(&self, area: &'static str, outcome: Result<Vec<Entry>, String>) -> Result<(), Error> {
+    pub fn tell(&self, area: &'static str, outcome: Result<Vec<Entry>, String>) -> Result<bool, Error> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = outcome.as_ref().is_err_and(|error| told.errors.get(area) != Some(error));
         match outcome {
             Ok(entries) => {
                 told.errors.remove(area);
@@ -117,6 +118,6 @@ impl Board {
             super::write(&self.file, &serde_json::to_vec_pretty(&status)?)?;
             told.written = Some(status);
         }
-        Ok(())
+        Ok(is_news)
     }
 }

@@ -26,6 +26,8 @@ mod addresses;
 mod authority;
 pub mod balancer;
 pub mod board;
+mod cache;
+mod database;
 pub mod fleet;
 mod hosts;
 pub mod instance;
@@ -36,6 +38,7 @@ pub mod world;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,6 +137,8 @@ pub trait Area: Send {
 fn areas() -> Vec<Box<dyn Area>> {
     let fleet = Arc::new(Fleet::default());
     vec![
+        Box::new(database::Databases::default()),
+        Box::new(cache::Caches::default()),
         Box::new(Balancers::new(fleet.clone())),
         Box::new(Instances::new(fleet.clone())),
         Box::new(Scaling::new(fleet)),
@@ -255,26 +260,31 @@ async fn look(
 }
 
 async fn tend(mut area: Box<dyn Area>, ground: Arc<Ground>, mut world: watch::Receiver<Option<Arc<World>>>) {
+    let mut pause = PULSE;
     loop {
         let current = world.borrow_and_update().clone();
         if let Some(current) = current {
             let step = AssertUnwindSafe(area.reconcile(&current, &ground)).catch_unwind().await;
             let outcome = step.unwrap_or_else(|_| Err(Error::failed(area.name(), "a bug: it panicked (see the log)")));
+            let starting = |entries: &Vec<Entry>| entries.iter().any(|entry| entry.state == State::Starting);
+            pause = if outcome.as_ref().is_ok_and(starting) { GLANCE } else { PULSE };
             note(&ground, area.name(), outcome);
         }
         tokio::select! {
             changed = world.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(PULSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
+/// Tells what an area came to. What goes wrong again and again is logged once.
 fn note(ground: &Ground, area: &'static str, outcome: Result<Vec<Entry>, Error>) {
-    if let Err(error) = &outcome {
-        tracing::warn!(%error, area, "something could not be done");
-    }
-    if let Err(error) = ground.board.tell(area, outcome.map_err(|error| error.to_string())) {
-        tracing::error!(%error, "the status cannot be written");
+    let outcome = outcome.map_err(|error| error.to_string());
+    let error = outcome.as_ref().err().cloned();
+    match ground.board.tell(area, outcome) {
+        Ok(true) => tracing::warn!(area, error, "something could not be done"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the status cannot be written"),
     }
 }
 
@@ -295,4 +305,17 @@ fn remove(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, error)),
         _ => Ok(()),
     }
+}
+
+/// Removes a directory with all in it, which may be gone already.
+fn remove_directory(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// An address and a port, as people read them.
+fn place(address: Ipv4Addr, port: u16) -> String {
+    format!("{address}:{port}")
 }

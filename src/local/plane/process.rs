@@ -127,6 +127,11 @@ impl Processes {
             .then(|| Alive { pid: record.pid.as_raw_nonzero().get().unsigned_abs(), since: stat.since() })
     }
 
+    /// Whether it was started and not stopped since: if it doesn't live, it has ended by itself.
+    pub fn was_started(&self, name: &str) -> bool {
+        self.record(name).exists()
+    }
+
     /// Starts the process unless it runs; with growing pauses when it keeps ending.
     ///
     /// # Errors
@@ -135,7 +140,7 @@ impl Processes {
         if let Some(alive) = self.find(&launch.name) {
             return Ok(Kept::Running(alive));
         }
-        let is_restart = self.record(&launch.name).exists();
+        let is_restart = self.was_started(&launch.name);
         {
             let mut all = self.ends();
             let ends = all.entry(launch.name.clone()).or_default();

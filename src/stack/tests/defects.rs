@@ -55,9 +55,7 @@ fn defects() -> Vec<(u8, &'static str, Vec<Kept>)> {
             6,
             "the health check asks for a path that the program doesn't have",
             vec![
-                ByType(|| {
-                    accepted(&service_with("port: 8080")).stack.services["web"].health.path == "/api/health/ready"
-                }),
+                ByType(|| accepted(&service_with("port: 8080")).stack.services["web"].health.path == "/readyz"),
                 service("health: {path: health}", "health"),
             ],
         ),

@@ -155,3 +155,90 @@ fn files_that_are_none_are_refused() {
         assert!(said.contains(why), "{}: {said}", path.display());
     }
 }
+
+#[test]
+fn a_pipe_is_no_file_and_a_link_to_one_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().expect("mkfifo");
+    assert!(made.success());
+    let said = load_in(&at("pipe"), &[], &nothing).expect_err("refused").render(false);
+    assert!(said.contains("not a regular file"), "{said}");
+    std::fs::write(at("real.yaml"), stack_with("")).expect("a file");
+    std::os::unix::fs::symlink("real.yaml", at("link.yaml")).expect("a link");
+    load_in(&at("link.yaml"), &[], &nothing).expect("a link to a stack file is one");
+    for target in ["pipe", "/dev/zero", "/proc/self/mem", "."] {
+        std::fs::write(at("over.yaml"), format!("extends: {target}\n")).expect("a file");
+        let said = load_in(&at("over.yaml"), &[], &nothing).expect_err("refused").render(false);
+        assert!(said.contains("over.yaml:1:"), "{said}");
+    }
+}
+
+#[test]
+fn numbers_beyond_all_measure_are_refused() {
+    for number in
+        ["1e400", "-1", "99999999999999999999999999", "0x7fffffffffffffff", ".inf", ".nan", "4294967296", "1e-9", "-0"]
+    {
+        for place in [
+            "services: {web: {artifact: a, port: N}}",
+            "services: {web: {artifact: a, instances: {min: N, max: N}}}",
+            "services: {web: {artifact: a, scaling: {cpu: N}}}",
+            "database: {readers: N}",
+            "cache: {replicas: N}",
+            "messaging: {max_message_bytes: N}",
+            "logs: {retention: Nd}",
+        ] {
+            let text = stack_with(&format!("{}\n", place.replace('N', number)));
+            let refused = load_text_in("stack.yaml", text.as_bytes(), &[], &nothing).is_err();
+            // A zero is a number of readers and replicas, whatever its sign.
+            assert!(refused || (number == "-0" && place.contains("re")), "{place} took {number}");
+        }
+    }
+}
+
+#[test]
+fn names_fill_their_limit_and_no_more() {
+    let with = |project: &str| format!("project: {project}\nenvironment: dev\nregion: ap-northeast-2\n");
+    let load = |text: &str| load_text_in("stack.yaml", text.as_bytes(), &[], &nothing);
+    load(&with(&"a".repeat(32))).expect("32 characters");
+    for name in [
+        "a".repeat(33),
+        "티켓".to_owned(),
+        "Ticket".to_owned(),
+        "a--b".to_owned(),
+        "-a".to_owned(),
+        "a\u{301}".to_owned(),
+    ] {
+        let said = load(&with(&name)).expect_err("refused").render(false);
+        assert!(said.contains("stack.yaml:1:"), "{said}");
+    }
+    let tags = |key: &str, value: &str| stack_with(&format!("tags: {{\"{key}\": \"{value}\"}}\n"));
+    load(&tags("부서", "티켓팅 1팀")).expect("AWS takes letters of all languages in tags");
+    load(&tags(&"키".repeat(128), &"값".repeat(256))).expect("as long as AWS allows, in characters");
+    load(&tags(&"키".repeat(129), "")).expect_err("one too many");
+    load(&tags("a", &"값".repeat(257))).expect_err("one too many");
+}
+
+#[test]
+fn control_characters_get_into_no_program() {
+    for line in ["env: {A: \"a\\0b\"}", "env: {A: \"\\x1b[31m\"}", "args: [\"a\\x07\"]", "health: {path: \"/a\\nb\"}"] {
+        let text = stack_with(&format!("services: {{web: {{artifact: app, {line}}}}}\n"));
+        load_text_in("stack.yaml", text.as_bytes(), &[], &nothing).expect_err(line);
+    }
+    let image =
+        |image: &str| stack_with(&format!("services: {{web: {{image: \"{image}@sha256:{}\"}}}}\n", "0".repeat(64)));
+    load_text_in("stack.yaml", image("docker.io/shop/web").as_bytes(), &[], &nothing).expect("an image");
+    for name in ["a\\nExecStartPre=/bin/sh", "a;b", "$(a)", "%h", "-v/:/host"] {
+        load_text_in("stack.yaml", image(name).as_bytes(), &[], &nothing).expect_err(name);
+    }
+}
+
+#[test]
+fn thousands_of_mistakes_are_told_in_time_and_measure() {
+    let mistakes: String = (0..20_000).map(|n| format!("mistake_{n}: {n}\n")).collect();
+    let begun = std::time::Instant::now();
+    let said = said_about(stack_with(&mistakes).as_bytes());
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(said.len() < 200_000, "{} bytes", said.len());
+    assert!(said.contains("mistake_0"), "{said:.200}");
+}

@@ -24,15 +24,16 @@ pub struct Network {
     #[schemars(schema_with = "cidr_schema", example = &"10.0.0.0/16")]
     pub cidr: Ipv4Net,
 
-    /// Availability zones, as letters or full names; at least two. Their order decides which subnet lies
-    /// where, so add new ones at the end.
+    /// Availability zones, as letters or full names; at least two. A zone keeps its subnets whatever zones
+    /// come or go besides it.
     #[schemars(example = EXAMPLE_ZONES)]
     pub zones: Vec<String>,
 
     /// How private subnets reach the internet.
     pub nat: NatMode,
 
-    /// Subnets written out, one network per zone in each list. Left out, they are computed from `cidr`.
+    /// Subnets written out, one network per zone in each list, in the order of `zones`. Left out, they are
+    /// computed from `cidr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Subnets>,
 
@@ -89,28 +90,44 @@ pub type SubnetLayout = Subnets;
 /// The first slot of each tier when a VPC is cut into equal subnets: .1, .11 and .21 of a /16.
 const FIRST_SLOTS: [usize; 3] = [1, 11, 21];
 
+/// How many slots each tier has.
+const SLOTS: usize = 10;
+
 impl Network {
-    /// The networks of all subnets: those written out, or else the computed ones.
-    ///
-    /// A VPC of /16 to /19 is cut into 256 slots and a smaller one into 32, of which public subnets take
-    /// those from 1, private from 11 and database from 21. The result depends on `cidr` and the number
-    /// of zones alone: nothing that is tuned later (such as the maximum of instances) moves a subnet,
-    /// because moving one means replacing all that lives in it.
+    /// The networks of all subnets of a new stack: those written out, or else the first of each tier's slots.
     ///
     /// `None` when the VPC is too small or has more than ten zones.
     pub fn subnet_layout(&self) -> Option<SubnetLayout> {
         if let Some(subnets) = &self.subnets {
             return Some(subnets.clone());
         }
+        let slots = self.subnet_slots()?;
         let zones = self.zones.len();
+        let first = |tier: &[Ipv4Net]| tier.get(..zones).map(<[Ipv4Net]>::to_vec);
+        Some(Subnets {
+            public: first(&slots.public)?,
+            private: first(&slots.private)?,
+            database: first(&slots.database)?,
+        })
+    }
+
+    /// All networks that computed subnets may have.
+    ///
+    /// A VPC of /16 to /19 is cut into 256 slots and a smaller one into 32, of which public subnets take
+    /// those from 1, private from 11 and database from 21. They depend on `cidr` alone: nothing that is tuned
+    /// later (such as the maximum of instances) moves a subnet, because moving one means replacing all that
+    /// lives in it.
+    ///
+    /// `None` when the VPC is too small.
+    pub fn subnet_slots(&self) -> Option<Subnets> {
         let bits = if self.cidr.prefix_len() <= 19 { 8 } else { 5 };
         let prefix = self.cidr.prefix_len() + bits;
         // AWS's smallest subnet is /28; the load balancer needs at least a /27.
-        if zones > FIRST_SLOTS[1] - FIRST_SLOTS[0] || prefix > 27 {
+        if prefix > 27 {
             return None;
         }
         let slots: Vec<Ipv4Net> = self.cidr.trunc().subnets(prefix).ok()?.take(32).collect();
-        let tier = |first: usize| slots[first..first + zones].to_vec();
+        let tier = |first: usize| slots[first..first + SLOTS].to_vec();
         let [public, private, database] = FIRST_SLOTS.map(tier);
         Some(Subnets { public, private, database })
     }

@@ -22,7 +22,7 @@ pub struct Service {
 
     /// Container image, pinned by digest: `registry/name@sha256:…`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[^@ ]+@sha256:[0-9a-f]{64}$"))]
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}$"))]
     #[schemars(extend("patternErrorMessage" = "an image pinned by digest, such as registry/name@sha256:<64 hex digits>"))]
     pub image: Option<String>,
 
@@ -288,7 +288,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            path: "/api/health/ready".to_owned(),
+            path: "/readyz".to_owned(),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
             healthy: 2,

@@ -13,6 +13,9 @@ pub(super) fn check(c: &mut Checker<'_>) {
         health(c, &path, service);
         c.seconds(&format!("{path}.rollout.bake"), service.rollout.bake, "0s", "1h");
         environment(c, &path, service);
+        for (at, argument) in service.args.iter().enumerate() {
+            unprintable(c, "args", &format!("{path}.args[{at}]"), argument);
+        }
     }
     paths(c);
 }
@@ -137,9 +140,10 @@ fn health(c: &mut Checker<'_>, path: &str, service: &Service) {
             .at(&at("interval"), "")
             .report();
     }
-    if !health.path.starts_with('/') || health.path.len() > 1024 || health.path.contains(' ') {
+    if !health.path.starts_with('/') || health.path.len() > 1024 || !health.path.chars().all(|c| c.is_ascii_graphic()) {
         c.error("health", "the health check's path must begin with `/` and have no spaces")
             .at(&at("path"), "")
+            .help("other characters than ASCII's are written as %xx")
             .report();
     }
     let slow_start = format!("{path}.slow_start");
@@ -160,6 +164,7 @@ fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
         if first.is_ascii_digit() || !name.chars().all(plain) {
             c.error("env", format!("`{name}` can't be the name of an environment variable")).at_key(&path, "").report();
         }
+        unprintable(c, "env", &path, value);
         let upper = name.to_uppercase();
         if SECRET_NAMES.iter().any(|ending| upper.ends_with(ending)) || holds_access_key(value) {
             c.error("secret", format!("`{name}` looks like a secret"))
@@ -167,6 +172,15 @@ fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
                 .help("keep it in Secrets Manager, and let the program fetch it with the instance's role")
                 .report();
         }
+    }
+}
+
+/// No shell can hold a NUL, and no other control character but a tab or an end of line means anything in a program's values.
+fn unprintable(c: &mut Checker<'_>, what: &'static str, path: &str, value: &str) {
+    if let Some(control) = value.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+        c.error(what, format!("the control character {} can't be part of a value", control.escape_default()))
+            .at(path, "")
+            .report();
     }
 }
 

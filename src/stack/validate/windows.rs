@@ -43,6 +43,11 @@ fn collide(daily: Window, weekly: Window) -> bool {
     offset(weekly.start, daily.start) < weekly.length || offset(daily.start, weekly.start) < daily.length
 }
 
+/// True when a daily and a weekly window are ones and share a minute.
+pub fn overlap(day: &str, week: &str) -> bool {
+    matches!((daily(day), weekly(week)), (Some(day), Some(week)) if collide(day, week))
+}
+
 /// Checks the two windows of one resource: each at least `least` minutes, and apart.
 pub(super) fn check(c: &mut Checker<'_>, day: (&str, &str), week: (&str, &str), least: u32) {
     let (daily, weekly) = (daily(day.1), weekly(week.1));

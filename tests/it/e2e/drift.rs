@@ -2,14 +2,7 @@
 
 use serde_json::json;
 
-use crate::e2e::world::World;
-
-const NETWORK: &str = "
-project: shop
-environment: test
-region: ap-northeast-2
-network: {zones: [a, c], nat: single}
-";
+use crate::e2e::world::{NETWORK, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_deleted_by_hand_is_drift_and_is_put_back() {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use ticketctl::aws::Context;
 
-use crate::e2e::world::World;
+use crate::{checks::requests::prove, e2e::world::World};
 
 /// How many resources of each kind the stack owns.
 async fn kinds(world: &World, stack: &std::path::Path) -> BTreeMap<String, usize> {
@@ -82,10 +83,19 @@ async fn seen_from_outside(world: &World) {
 }
 
 /// Destroys the stack and looks, past ticketctl, whether anything is left.
-async fn destroyed(world: &World, stack: &std::path::Path, more: &[&str]) {
+pub async fn destroyed(world: &World, stack: &std::path::Path, more: &[&str]) {
+    destroy(world, stack, more).await;
+    nothing_is_left(world).await;
+}
+
+async fn destroy(world: &World, stack: &std::path::Path, more: &[&str]) {
     world.on(stack, "destroy", &[&["--yes"], more].concat()).await.exits(0);
     let rows = world.on(stack, "resources", &["--json"]).await.exits(0).json();
     assert_eq!(rows, json!([]));
+}
+
+/// Looks, past ticketctl, whether anything is left.
+async fn nothing_is_left(world: &World) {
     let cx = world.clients().await;
     let vpcs = cx.ec2.describe_vpcs().send().await.expect("vpcs");
     assert!(vpcs.vpcs().iter().all(|vpc| vpc.is_default() == Some(true)), "{vpcs:?}");
@@ -108,12 +118,39 @@ async fn destroyed(world: &World, stack: &std::path::Path, more: &[&str]) {
     assert!(roles.roles().is_empty(), "{roles:?}");
     let alarms = cx.cloudwatch.describe_alarms().send().await.expect("alarms");
     assert!(alarms.metric_alarms().is_empty(), "{alarms:?}");
+    nothing_smaller_left(&cx).await;
+}
+
+/// What no VPC holds.
+async fn nothing_smaller_left(cx: &Context) {
+    let templates = cx.ec2.describe_launch_templates().send().await.expect("launch templates");
+    assert!(templates.launch_templates().is_empty(), "{templates:?}");
+    let targets = cx.elb.describe_target_groups().send().await.expect("target groups");
+    assert!(targets.target_groups().is_empty(), "{targets:?}");
+    let clusters = cx.rds.describe_db_clusters().send().await.expect("clusters");
+    assert!(clusters.db_clusters().is_empty(), "{clusters:?}");
+    let subnets = cx.rds.describe_db_subnet_groups().send().await.expect("subnet groups");
+    assert!(subnets.db_subnet_groups().is_empty(), "{subnets:?}");
+    let caches = cx.elasticache.describe_replication_groups().send().await.expect("Redis groups");
+    assert!(caches.replication_groups().is_empty(), "{caches:?}");
+    let queues = cx.sqs.list_queues().send().await.expect("queues");
+    assert!(queues.queue_urls().is_empty(), "{queues:?}");
+    let topics = cx.sns.list_topics().send().await.expect("topics");
+    assert!(topics.topics().is_empty(), "{topics:?}");
+    let logs = cx.logs.describe_log_groups().send().await.expect("log groups");
+    assert!(logs.log_groups().is_empty(), "{logs:?}");
+    let parameters = cx.ssm.get_parameters_by_path().path("/ticketctl").recursive(true).send().await;
+    let parameters = parameters.expect("parameters");
+    assert!(parameters.parameters().is_empty(), "{parameters:?}");
+    let dashboards = cx.cloudwatch.list_dashboards().send().await.expect("dashboards");
+    assert!(dashboards.dashboard_entries().is_empty(), "{dashboards:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_services_share_a_load_balancer_by_path() {
     let world = World::new().await;
     let stack = world.stack("two-services.yaml");
+    world.keep_requests().await;
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     let kinds = kinds(&world, &stack).await;
@@ -121,13 +158,16 @@ async fn two_services_share_a_load_balancer_by_path() {
     assert!(kinds.contains_key("listener_rule"), "{kinds:?}");
     let outputs: Value = world.on(&stack, "output", &["--json"]).await.exits(0).json();
     assert!(outputs["alb_url"].as_str().is_some_and(|url| url.starts_with("http")), "{outputs}");
-    destroyed(&world, &stack, &[]).await;
+    destroy(&world, &stack, &[]).await;
+    prove(&world, &stack, &[]).await;
+    nothing_is_left(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prod_is_guarded_until_its_guard_is_taken_off() {
     let world = World::new().await;
     let stack = world.stack("prod.yaml");
+    world.keep_requests().await;
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     let kinds = kinds(&world, &stack).await;
@@ -142,5 +182,7 @@ async fn prod_is_guarded_until_its_guard_is_taken_off() {
 
     let open = ["--set", "protect=false"];
     world.on(&stack, "apply", &[&["--yes"], &open[..]].concat()).await.exits(0);
-    destroyed(&world, &stack, &open).await;
+    destroy(&world, &stack, &open).await;
+    prove(&world, &stack, &[]).await;
+    nothing_is_left(&world).await;
 }

@@ -3,14 +3,7 @@
 use serde_json::{Value, json};
 use std::io::Read;
 
-use crate::e2e::world::World;
-
-const NETWORK: &str = "
-project: shop
-environment: test
-region: ap-northeast-2
-network: {zones: [a, c], nat: single}
-";
+use crate::e2e::world::{NETWORK, World};
 
 async fn vpcs(world: &World) -> usize {
     let answer = world.clients().await.ec2.describe_vpcs().send().await.expect("vpcs");

@@ -1,9 +1,16 @@
 //! The main job as people do it: the binary against an emulator behind the gateway, over real HTTP.
 
+mod any_stack;
 mod drift;
 mod life;
 mod limits;
 mod mishaps;
+mod operations;
+mod preflight;
+mod refusals;
 mod rollout;
 mod safety;
-mod world;
+mod secrets;
+mod shift;
+mod tags;
+pub mod world;

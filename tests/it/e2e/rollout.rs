@@ -15,7 +15,7 @@ use ticketctl::rollout::fleet::Fleet;
 use crate::e2e::world::World;
 
 const GROUP: &str = "ticketing-dev-web-asg";
-const SOON: [&str; 4] = ["--set", "services.web.rollout.bake=0s", "--set", "services.web.health.grace=0s"];
+const SOON: [&str; 4] = ["--set", "services.web.rollout.bake=0s", "--set", "services.web.health.grace=1s"];
 
 async fn fleet(world: &World) -> Fleet {
     Fleet::look(&world.clients().await, GROUP).await.expect("looked at").expect("a group")
@@ -115,12 +115,12 @@ async fn an_alarm_brings_the_release_before_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_never_gets_healthy_replaces_nothing() {
     let (world, stack) = first().await;
-    let before = ids(&fleet(&world).await);
-    world.program(1);
+    // A second release, so that the way back leads to the one before and not to the first or the newest.
     let quick = ["--set", "services.web.health.interval=5s", "--set", "services.web.health.timeout=2s"];
-    world
-        .on(&stack, "apply", &[&SOON[..], &quick[..], &["--yes", "--set", "services.web.artifact=/bin/true"]].concat())
-        .await;
+    let other = ["--set", "services.web.artifact=/bin/true", "--yes"];
+    world.on(&stack, "apply", &[&SOON[..], &quick, &other].concat()).await.exits(0);
+    let before = ids(&runs(&world, 2).await);
+    world.program(1);
     let world = Arc::new(world);
     let spoiler = tokio::spawn({
         let world = world.clone();
@@ -138,7 +138,6 @@ async fn what_never_gets_healthy_replaces_nothing() {
             }
         }
     });
-    let before = if fleet(&world).await.release == 1 { before } else { ids(&fleet(&world).await) };
     let failed = deploy(&world, &stack, &quick, 1).await;
     spoiler.abort();
     assert!(failed.err.contains("was given up, release 2 runs again"), "{}", failed.err);

@@ -3,14 +3,7 @@
 use serde_json::json;
 use std::{process::Stdio, time::Duration};
 
-use crate::e2e::world::World;
-
-const NETWORK: &str = "
-project: shop
-environment: test
-region: ap-northeast-2
-network: {zones: [a, c], nat: single}
-";
+use crate::e2e::world::{NETWORK, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_and_without_yes_nothing_is_changed() {

@@ -9,6 +9,14 @@ use ticketctl::{aws::Context, stack};
 
 use crate::support::{Endpoint, Ran};
 
+/// The smallest stack: a network and nothing in it.
+pub const NETWORK: &str = "
+project: shop
+environment: test
+region: ap-northeast-2
+network: {zones: [a, c], nat: single}
+";
+
 /// An emulator behind the gateway, a home folder, and the binary.
 pub struct World {
     cloud: Endpoint,
@@ -60,7 +68,11 @@ impl World {
 
     /// Runs the binary to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.command(arguments);
+        self.finish(self.command(arguments)).await
+    }
+
+    /// Runs a command to its end.
+    pub async fn finish(&self, mut command: Command) -> Ran {
         // The gateway runs on this test's threads, so none of them may be blocked.
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
         Ran::new(output.expect("the binary starts"))
@@ -82,6 +94,13 @@ impl World {
         self.cloud.context(stack).await
     }
 
+    /// The ARN of a new certificate in ACM.
+    pub async fn request_certificate(&self) -> String {
+        let wish = json!({"DomainName": "shop.example.com"});
+        let (_, answer) = self.cloud.json_call("acm", "CertificateManager.RequestCertificate", &wish).await;
+        answer["CertificateArn"].as_str().unwrap_or_else(|| panic!("no certificate: {answer}")).to_owned()
+    }
+
     /// Writes a file into the home folder.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.path().join(name);
@@ -91,6 +110,17 @@ impl World {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// Keeps the cloud as it is now, for [`World::back`].
+    pub async fn keep(&self) {
+        self.cloud.keep().await;
+    }
+
+    /// The cloud is again as it was when it was kept, and undisturbed.
+    pub async fn back(&self) {
+        self.disturb(json!([])).await;
+        self.cloud.back().await;
     }
 
     /// Each call takes so much longer from now on.
@@ -104,10 +134,35 @@ impl World {
         assert_eq!(status, 200, "{said}");
     }
 
+    /// Keeps whole requests from now on.
+    pub async fn keep_requests(&self) {
+        let (status, said) = self.cloud.control("POST", "requests", "").await;
+        assert_eq!(status, 200, "{said}");
+    }
+
+    /// The requests kept since then.
+    pub async fn requests(&self) -> Vec<Value> {
+        let (_, told) = self.cloud.control("DELETE", "requests", "").await;
+        told["requests"].as_array().cloned().unwrap_or_else(|| panic!("{told}"))
+    }
+
+    /// The same, with chances that can be repeated.
+    pub async fn disturb_by_chance(&self, seed: u64, faults: Value) {
+        let faults = json!({"seed": seed, "faults": faults});
+        let (status, said) = self.cloud.control("POST", "faults", &faults.to_string()).await;
+        assert_eq!(status, 200, "{said}");
+    }
+
     /// The calls since the last time this was asked.
     pub async fn calls(&self) -> Vec<Value> {
-        let (_, told) = self.cloud.control("GET", "calls", "").await;
+        let calls = self.calls_so_far().await;
         self.cloud.control("DELETE", "calls", "").await;
+        calls
+    }
+
+    /// The same, and they will be told again.
+    pub async fn calls_so_far(&self) -> Vec<Value> {
+        let (_, told) = self.cloud.control("GET", "calls", "").await;
         told["calls"].as_array().cloned().unwrap_or_else(|| panic!("{told}"))
     }
 }

@@ -132,3 +132,15 @@ async fn databases_log_groups_and_secrets_are_refused_with_their_own_codes() {
     cx.secrets.delete_secret().secret_id("shop/auth").recovery_window_in_days(7).send().await.expect("scheduled");
     assert_eq!(code(secret().await), "InvalidRequestException");
 }
+
+#[tokio::test]
+async fn a_role_is_taken_out_of_a_profile_once() {
+    let endpoint = Endpoint::start().await;
+    let cx = endpoint.clients().await;
+    cx.iam.create_role().role_name("web").assume_role_policy_document("{}").send().await.expect("a role");
+    cx.iam.create_instance_profile().instance_profile_name("web").send().await.expect("a profile");
+    cx.iam.add_role_to_instance_profile().instance_profile_name("web").role_name("web").send().await.expect("put in");
+    let remove = || cx.iam.remove_role_from_instance_profile().instance_profile_name("web").role_name("web").send();
+    remove().await.expect("taken out");
+    assert_eq!(code(remove().await), "NoSuchEntity");
+}

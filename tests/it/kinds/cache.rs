@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use ticketctl::{
-    aws::Context,
+    aws::{Class, Context},
     resource::{
         CacheParameterGroup, CacheSubnetGroup, Ref, ReplicationGroup, Secret,
         cache_parameter_group::CacheParameterGroupSpec,
@@ -106,4 +106,18 @@ async fn a_redis_with_a_replica() {
     delete::<ReplicationGroup>(&cx, Role::Store.group_id()).await;
     delete::<CacheParameterGroup>(&cx, id).await;
     delete::<CacheSubnetGroup>(&cx, CacheSubnetGroup::ID).await;
+}
+
+#[tokio::test]
+async fn a_redis_of_the_right_name_without_our_tag_is_somebody_elses() {
+    let moto = Endpoint::start().await;
+    let cx = moto.context(STACK).await;
+    let create = cx.elasticache.create_replication_group().replication_group_id(Role::Store.group_name(STACK));
+    let create = create.replication_group_description("theirs").num_cache_clusters(1).cache_node_type("cache.t3.micro");
+    let tag = aws_sdk_elasticache::types::Tag::builder().key("Owner").value("somebody").build();
+    create.tags(tag).send().await.expect("theirs");
+    assert!(all::<ReplicationGroup>(&cx).await.is_empty());
+    let secret = secret(&cx).await;
+    let refused = try_create::<ReplicationGroup>(&cx, Role::Store.group_id(), group(&secret)).await;
+    assert_eq!(refused.expect_err("the name is taken").class(), Class::Exists);
 }

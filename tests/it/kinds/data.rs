@@ -3,9 +3,8 @@ use ticketctl::{
     aws::Context,
     resource::{
         DbCluster, DbClusterParameterGroup, DbInstance, DbParameterGroup, DbSubnetGroup, Ref, Subnet, Vpc,
-        db_cluster::DbClusterSpec, db_cluster_parameter_group::DbClusterParameterGroupSpec,
-        db_instance::DbInstanceSpec, db_parameter_group::DbParameterGroupSpec, db_subnet_group::DbSubnetGroupSpec,
-        subnet::SubnetSpec, vpc::VpcSpec,
+        db_cluster::DbClusterSpec, db_instance::DbInstanceSpec, db_parameter_group::ParameterGroupSpec,
+        db_subnet_group::DbSubnetGroupSpec, subnet::SubnetSpec, vpc::VpcSpec,
     },
 };
 
@@ -85,7 +84,7 @@ async fn parameter_groups() {
     let cx = moto.context(STACK).await;
     let family = "aurora-mysql8.0";
     let name = DbClusterParameterGroup::name_in(STACK, family);
-    let cluster = |parameters| DbClusterParameterGroupSpec { name: name.clone(), family: family.into(), parameters };
+    let cluster = |parameters| ParameterGroupSpec { name: name.clone(), family: family.into(), parameters };
     // More than one call may set.
     let many: Vec<_> = (0..25).map(|number| (format!("parameter_{number}"), "1".to_owned())).collect();
     let changes = vec![
@@ -101,7 +100,7 @@ async fn parameter_groups() {
     .await;
 
     let name = DbParameterGroup::name_in(STACK, family);
-    let instance = |parameters| DbParameterGroupSpec { name: name.clone(), family: family.into(), parameters };
+    let instance = |parameters| ParameterGroupSpec { name: name.clone(), family: family.into(), parameters };
     let changes = vec![instance(parameters(&[("slow_query_log", "1"), ("long_query_time", "0.5")]))];
     let wish = instance(parameters(&[("slow_query_log", "1"), ("long_query_time", "2")]));
     lifecycle::<DbParameterGroup>(&cx, DbParameterGroup::ID, wish, changes).await;
@@ -116,10 +115,10 @@ async fn a_cluster_with_two_instances() {
     let group = DbSubnetGroupSpec { name: DbSubnetGroup::name_in(STACK), subnets };
     create::<DbSubnetGroup>(&cx, DbSubnetGroup::ID, group).await;
     let name = DbClusterParameterGroup::name_in(STACK, family);
-    let group = DbClusterParameterGroupSpec { name, family: family.into(), parameters: parameters(&[]) };
+    let group = ParameterGroupSpec { name, family: family.into(), parameters: parameters(&[]) };
     create::<DbClusterParameterGroup>(&cx, DbClusterParameterGroup::ID, group).await;
     let name = DbParameterGroup::name_in(STACK, family);
-    let group = DbParameterGroupSpec { name, family: family.into(), parameters: parameters(&[]) };
+    let group = ParameterGroupSpec { name, family: family.into(), parameters: parameters(&[]) };
     create::<DbParameterGroup>(&cx, DbParameterGroup::ID, group).await;
 
     let made = create::<DbCluster>(&cx, "database", cluster()).await;

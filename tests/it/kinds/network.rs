@@ -310,6 +310,7 @@ fn blueprint() -> Blueprint {
         region: "ap-northeast-2".into(),
         images: [("x86_64".to_owned(), "ami-1".to_owned()), ("arm64".to_owned(), "ami-2".to_owned())].into(),
         artifacts: BTreeMap::new(),
+        subnets: BTreeMap::new(),
     };
     let mut blueprint = compile(&stack, &facts);
     blueprint.nodes.retain(|_, node| KINDS.contains(&node.kind.as_str()));

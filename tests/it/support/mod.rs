@@ -4,11 +4,10 @@ mod ran;
 
 pub use ran::Ran;
 
-use std::fs::File;
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
 use ticketctl::aws::{Context, Target};
 use ticketctl::local::{environment, gateway};
@@ -16,12 +15,40 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const REGION: &str = "ap-northeast-2";
 
+/// Runs moto so that its state can be kept and come back to.
+const SERVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/serve.py");
+
 /// moto and the gateway in front of it.
 pub struct Endpoint {
-    moto: Child,
+    moto: Mutex<Moto>,
     gateway: SocketAddr,
     _stop: DropGuard,
-    _log: tempfile::TempPath,
+}
+
+/// The process, which takes commands of one byte and answers each with a line.
+struct Moto {
+    process: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    log: tempfile::NamedTempFile,
+}
+
+impl Moto {
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("moto's answer");
+        if !line.ends_with('\n') {
+            let mut said = String::new();
+            self.log.reopen().and_then(|mut log| log.read_to_string(&mut said)).expect("moto's log");
+            panic!("moto has ended: {said}");
+        }
+        line.trim().to_owned()
+    }
+
+    fn command(&mut self, command: u8) {
+        self.commands.write_all(&[command]).expect("moto takes commands");
+        self.answer();
+    }
 }
 
 impl Endpoint {
@@ -31,25 +58,42 @@ impl Endpoint {
         let cache = environment::user_cache().expect("a cache directory");
         let made = environment::ensure(&cache, &mut |line| eprintln!("{line}")).await;
         let environment = made.unwrap_or_else(|error| panic!("no moto: {error}"));
-        let (log, path) = tempfile::NamedTempFile::new().expect("a log file").into_parts();
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-        let mut moto = Command::new(environment.python())
-            .arg(environment.moto_server())
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        let log = tempfile::NamedTempFile::new().expect("a log file");
+        let mut process = Command::new(environment.python())
+            .arg(SERVE)
             .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.reopen().expect("a second handle"))
             .spawn()
             .expect("moto starts");
-        wait_for(&mut moto, port, &path).await;
+        let commands = process.stdin.take().expect("piped");
+        let answers = BufReader::new(process.stdout.take().expect("piped"));
+        let mut moto = Moto { process, commands, answers, log };
+        let port = moto.answer();
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let gateway = listener.local_addr().expect("an address");
         let options = gateway::Options { upstream: format!("http://127.0.0.1:{port}"), strict: true };
         let stop = CancellationToken::new();
         tokio::spawn(gateway::serve(listener, options, stop.clone()));
-        Self { moto, gateway, _stop: stop.drop_guard(), _log: path }
+        Self { moto: Mutex::new(moto), gateway, _stop: stop.drop_guard() }
+    }
+
+    /// Keeps the state as it is now, for [`Endpoint::back`]. No call may be under way in either.
+    pub async fn keep(&self) {
+        self.state(b'k', "keep").await;
+    }
+
+    /// Everything is again as it was when it was kept.
+    pub async fn back(&self) {
+        self.state(b'b', "back").await;
+    }
+
+    async fn state(&self, command: u8, path: &str) {
+        tokio::task::block_in_place(|| self.moto.lock().expect("moto").command(command));
+        let (status, said) = self.control("POST", path, "").await;
+        assert_eq!(status, 200, "{said}");
     }
 
     pub fn url(&self) -> String {
@@ -69,12 +113,26 @@ impl Endpoint {
 
     /// A call of the gateway's own paths: the status, and the body as JSON.
     pub async fn control(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+        self.send(&format!("{method} /_ticketctl/{path} HTTP/1.1\r\n"), body).await
+    }
+
+    /// A call of a service for which there is no client here, in the JSON protocol; `target` is the service's own prefix and
+    /// the operation.
+    pub async fn json_call(&self, service: &str, target: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let scope = format!("test/20260101/{REGION}/{service}/aws4_request");
+        let head = format!(
+            "POST / HTTP/1.1\r\nX-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n"
+        );
+        self.send(&head, &body.to_string()).await
+    }
+
+    /// Sends a request with these first lines: the status, and the body as JSON.
+    async fn send(&self, head: &str, body: &str) -> (u16, serde_json::Value) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(self.gateway).await.expect("the gateway listens");
-        let request = format!(
-            "{method} /_ticketctl/{path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let length = body.len();
+        let request = format!("{head}Host: gateway\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
@@ -84,25 +142,11 @@ impl Endpoint {
     }
 }
 
-async fn wait_for(moto: &mut Child, port: u16, log: &std::path::Path) {
-    let said = || {
-        let mut text = String::new();
-        let read = File::open(log).and_then(|mut file| file.read_to_string(&mut text));
-        read.map_or_else(|error| error.to_string(), |_| text)
-    };
-    let begun = Instant::now();
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        let ended = moto.try_wait().expect("the state of a child");
-        assert!(ended.is_none(), "moto ended before it listened: {}", said());
-        assert!(begun.elapsed() < Duration::from_secs(120), "moto doesn't listen after two minutes: {}", said());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // It may have died already; then there is nothing left to collect but its exit code.
-        let _ = self.moto.kill();
-        let _ = self.moto.wait();
+        let moto = self.moto.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // It may have died already; then there is nothing left to collect but its exit code. A fork of it ends with the input.
+        let _ = moto.process.kill();
+        let _ = moto.process.wait();
     }
 }

@@ -143,6 +143,30 @@ pub async fn replace_instance(state: &State, call: &Call, name: &str, instance: 
     restore(state, call, name, group.get("VPCZoneIdentifier")).await
 }
 
+/// Moves the instances that are in subnets which the group has left; the emulator leaves them where they are.
+async fn leave_subnets(state: &State, call: &Call, name: &str) -> Result<(), Refusal> {
+    let group = describe(state, call, name).await?;
+    let subnets = group.get("VPCZoneIdentifier").to_owned();
+    let mut ask = Form::of([("Action", "DescribeInstances")]);
+    for (index, instance) in group.members("Instances").iter().enumerate() {
+        ask.push(format!("InstanceId.{}", index + 1), instance.get("InstanceId"));
+    }
+    if subnets.is_empty() || group.members("Instances").is_empty() {
+        return Ok(());
+    }
+    let answer = state.upstream.ask_form(call, "ec2", ask).await?;
+    let instances = answer.members("reservationSet").iter().flat_map(|reservation| reservation.members("instancesSet"));
+    for instance in instances.filter(|instance| !subnets.split(',').any(|subnet| subnet == instance.get("subnetId"))) {
+        if let Some(order) = order(state, call, &describe(state, call, name).await?, None).await? {
+            update(state, call, name, &[("VPCZoneIdentifier", &order)]).await?;
+        }
+        let parameters = [("InstanceId", instance.get("instanceId")), ("ShouldDecrementDesiredCapacity", "false")];
+        state.upstream.ask(call, "autoscaling", "TerminateInstanceInAutoScalingGroup", &parameters).await?;
+        restore(state, call, name, &subnets).await?;
+    }
+    Ok(())
+}
+
 /// Puts the order of the subnets back and has the load balancer's targets follow the instances.
 async fn restore(state: &State, call: &Call, name: &str, subnets: &str) -> Result<(), Refusal> {
     let group = describe(state, call, name).await?;
@@ -274,6 +298,9 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
             match wanted(call) {
                 Some(wanted) if wanted > count || desired => grow(state, call, name, wanted).await?,
                 _ => observe(state, call, &group).await?,
+            }
+            if call.form.get("VPCZoneIdentifier").is_some() {
+                leave_subnets(state, call, name).await?;
             }
         }
         "SetDesiredCapacity" => grow(state, call, name, wanted(call).unwrap_or_default()).await?,

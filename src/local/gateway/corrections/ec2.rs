@@ -1,5 +1,6 @@
-//! NAT gateways, VPC endpoints, security groups and network interfaces.
+//! NAT gateways, security groups and network interfaces.
 
+use super::vpc_endpoints;
 use crate::local::gateway::call::Call;
 use crate::local::gateway::reply::{Refusal, Reply};
 use crate::local::gateway::state::State;
@@ -15,7 +16,11 @@ pub async fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, R
         "DescribeInstanceAttribute" if call.form.text("Attribute") == "userData" => user_data(state, call, reply),
         "DescribeInstances" => instances(state, call, reply),
         "DescribeNetworkInterfaces" => network_interfaces(state, call, reply).await,
-        "DescribeVpcEndpoints" => vpc_endpoints(call, reply),
+        "DescribeVpcEndpoints" => vpc_endpoints::listed(call, reply),
+        "ModifyVpcEndpoint" => {
+            vpc_endpoints::modified(state, call).await?;
+            Ok(reply)
+        }
         "CreateSecurityGroup" => {
             let mut answer = reply.element()?;
             let tags = call.form.structures("TagSpecification").into_iter().flat_map(|spec| spec.structures("Tag"));
@@ -65,14 +70,17 @@ async fn free_address(state: &State, call: &Call) -> Result<(), Refusal> {
                 state.upstream.ask(call, "ec2", "DisassociateAddress", &association).await?;
             }
         }
-        let interface = [("NetworkInterfaceId", address.get("networkInterfaceId"))];
-        match state.upstream.ask(call, "ec2", "DeleteNetworkInterface", &interface).await {
-            Ok(_) => {}
-            Err(refusal) if refusal.code == "InvalidNetworkInterfaceID.NotFound" => {}
-            Err(refusal) => return Err(refusal),
-        }
+        delete_interface(state, call, address.get("networkInterfaceId")).await?;
     }
     Ok(())
+}
+
+/// Deletes a network interface that may be gone already.
+pub async fn delete_interface(state: &State, call: &Call, id: &str) -> Result<(), Refusal> {
+    match state.upstream.ask(call, "ec2", "DeleteNetworkInterface", &[("NetworkInterfaceId", id)]).await {
+        Err(refusal) if refusal.code != "InvalidNetworkInterfaceID.NotFound" => Err(refusal),
+        _ => Ok(()),
+    }
 }
 
 /// What a launch template says of its instances and moto forgets to give them: profile, metadata options, monitoring.
@@ -127,22 +135,6 @@ fn user_data(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal>
     };
     let mut answer = reply.element()?;
     answer.set(Element::new("userData").with(Element::leaf("value", user_data)));
-    Ok(reply.with_element(&answer))
-}
-
-/// AWS stops listing an endpoint soon after it was deleted; the emulator lists it for ever.
-fn vpc_endpoints(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
-    let mut answer = reply.element()?;
-    let Some(endpoints) = answer.find_mut("vpcEndpointSet") else {
-        return Ok(reply);
-    };
-    endpoints.children.retain(|endpoint| endpoint.get("state") != "deleted");
-    for id in call.form.list("VpcEndpointId") {
-        if !endpoints.children.iter().any(|endpoint| endpoint.get("vpcEndpointId") == id) {
-            let message = format!("The Vpc Endpoint Id '{id}' does not exist");
-            return Err(Refusal::new("InvalidVpcEndpointId.NotFound", message));
-        }
-    }
     Ok(reply.with_element(&answer))
 }
 

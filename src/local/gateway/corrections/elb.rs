@@ -1,7 +1,9 @@
-//! What AWS fills in by itself: a load balancer's scheme and type, and the defaults of attributes.
+//! What AWS fills in by itself: a load balancer's scheme and type, and the defaults of attributes. And the one value of an
+//! attribute that moto refuses.
 
 use crate::local::gateway::call::Call;
 use crate::local::gateway::reply::{Refusal, Reply};
+use crate::local::gateway::state::State;
 use crate::local::gateway::upstream::rewrite;
 use crate::local::gateway::xml::Element;
 
@@ -45,11 +47,43 @@ const TARGET_GROUP: [(&str, &str); 14] = [
     ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off"),
 ];
 
-/// The defaults of a load balancer, which moto leaves empty.
+const DELAY: &str = "deregistration_delay.timeout_seconds";
+/// The longest delay (API reference, TargetGroupAttribute), and the longest that moto takes.
+const LONGEST_DELAY: [&str; 2] = ["3600", "3599"];
+const TARGETS: &str = "target-group";
+
 pub fn request(call: &mut Call) {
-    if call.operation != "CreateLoadBalancer" {
-        return;
+    match call.operation.as_str() {
+        "CreateLoadBalancer" => fill_in_defaults(call),
+        "ModifyTargetGroupAttributes" => shorten_delay(call),
+        _ => {}
     }
+}
+
+/// moto refuses the longest delay: it gets the next one, and the gateway keeps the real one.
+fn shorten_delay(call: &mut Call) {
+    let value = call.form.pairs().iter().find(|(_, text)| text == DELAY).map(|(key, _)| key.replace(".Key", ".Value"));
+    if let Some(value) = value.filter(|value| call.form.text(value) == LONGEST_DELAY[0]) {
+        call.form.set(&value, LONGEST_DELAY[1]);
+        rewrite(call);
+    }
+}
+
+/// Remembers whether the delay that was set is the longest.
+fn remember_delay(state: &State, call: &Call) {
+    let attributes = call.form.structures("Attributes");
+    let Some(delay) = attributes.iter().find(|attribute| attribute.text("Key") == DELAY) else { return };
+    let key = (TARGETS, call.form.text("TargetGroupArn").to_owned());
+    let value = delay.text("Value");
+    if value == LONGEST_DELAY[0] {
+        state.memory().attributes.entry(key).or_default().insert(DELAY.to_owned(), Element::leaf("Value", value));
+    } else {
+        state.memory().attributes.remove(&key);
+    }
+}
+
+/// The defaults of a load balancer, which moto leaves empty.
+fn fill_in_defaults(call: &mut Call) {
     for (key, default) in [("Scheme", "internet-facing"), ("Type", "application"), ("IpAddressType", "ipv4")] {
         if call.form.get(key).is_none() {
             call.form.set(key, default);
@@ -58,7 +92,10 @@ pub fn request(call: &mut Call) {
     rewrite(call);
 }
 
-pub fn answer(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+pub fn answer(state: &State, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+    if call.operation == "ModifyTargetGroupAttributes" {
+        remember_delay(state, call);
+    }
     let defaults: &[(&str, &str)] = match call.operation.as_str() {
         "DescribeLoadBalancerAttributes" if call.form.text("LoadBalancerArn").contains(":loadbalancer/app/") => {
             &LOAD_BALANCER
@@ -67,8 +104,12 @@ pub fn answer(call: &Call, reply: Reply) -> Result<Reply, Refusal> {
         _ => return Ok(reply),
     };
     let mut answer = reply.element()?;
+    let kept = state.memory().attributes.get(&(TARGETS, call.form.text("TargetGroupArn").to_owned())).cloned();
     if let Some(attributes) = answer.find_mut("Attributes") {
         for attribute in &mut attributes.children {
+            if let Some(value) = kept.as_ref().and_then(|kept| kept.get(attribute.get("Key"))) {
+                attribute.set(value.clone());
+            }
             // Always on for Application Load Balancers, whose target groups may still do without; the emulator says what
             // is the default of the other kinds.
             if call.operation == "DescribeLoadBalancerAttributes"

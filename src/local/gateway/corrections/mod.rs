@@ -9,10 +9,12 @@ mod rds;
 mod s3;
 mod sns;
 mod sqs;
+mod vpc_endpoints;
 
 use std::borrow::Cow;
 
 use super::call::Call;
+use super::gaps::dashboard_tags;
 use super::plane;
 use super::reply::{Refusal, Reply};
 use super::state::State;
@@ -48,7 +50,11 @@ pub async fn answer(state: &State, call: &Call, sent: &Call, reply: Reply) -> Re
             let reply = launch_templates::answer(state, sent, reply).await?;
             ec2::answer(state, call, reply).await
         }
-        "elasticloadbalancing" => plane::answer(state, call, elb::answer(call, reply)?),
+        "elasticloadbalancing" => plane::answer(state, call, elb::answer(state, call, reply)?),
+        "monitoring" => {
+            dashboard_tags::note(state, sent);
+            Ok(reply)
+        }
         "rds" => rds::answer(state, call, reply).await,
         "s3" => s3::answer(call, reply),
         "sns" => sns::answer(call, reply),

@@ -12,9 +12,46 @@ const INSTANCE: &str = "db-instance";
 const CLUSTER: &str = "db-cluster";
 
 pub async fn request(state: &State, call: &mut Call) -> Result<(), Refusal> {
-    if call.operation != "ModifyDBCluster" {
-        return Ok(());
+    match call.operation.as_str() {
+        "ModifyDBCluster" => log_exports(state, call).await,
+        "ModifyDBInstance" => windows(state, call).await,
+        _ => Ok(()),
     }
+}
+
+/// moto takes windows that merely touch for overlapping ones, and knows no week that ends: it gets a window that is clear of
+/// the backup, and the gateway keeps the real one.
+async fn windows(state: &State, call: &mut Call) -> Result<(), Refusal> {
+    let id = call.form.text("DBInstanceIdentifier").to_lowercase();
+    let answer = state.upstream.ask(call, "rds", "DescribeDBInstances", &[("DBInstanceIdentifier", &id)]).await?;
+    let Some(instance) = answer.members("DBInstances").first().filter(|it| !it.get("DBClusterIdentifier").is_empty())
+    else {
+        return Ok(());
+    };
+    let window = "PreferredMaintenanceWindow";
+    let now = Element::leaf(window, instance.get(window));
+    state.memory().attributes.entry((INSTANCE, id)).or_default().entry(window.to_owned()).or_insert(now);
+    if let Some(clear) = clear_of(instance.get("PreferredBackupWindow")) {
+        call.form.set(window, clear);
+        rewrite(call);
+    }
+    Ok(())
+}
+
+/// Half an hour a week that doesn't touch this daily window, `hh:mm-hh:mm`; none if there is no such.
+fn clear_of(daily: &str) -> Option<String> {
+    let minutes = |text: &str| {
+        let (hours, minutes) = text.split_once(':')?;
+        Some(hours.parse::<u32>().ok()? * 60 + minutes.parse::<u32>().ok()?)
+    };
+    let (start, end) = daily.split_once('-')?;
+    let (start, end) = (minutes(start)?, minutes(end)?);
+    let begin = if start < end && start > 30 { 0 } else { end + 1 };
+    let text = |minute: u32| format!("wed:{:02}:{:02}", minute / 60, minute % 60);
+    (begin + 30 < 24 * 60).then(|| format!("{}-{}", text(begin), text(begin + 30)))
+}
+
+async fn log_exports(state: &State, call: &mut Call) -> Result<(), Refusal> {
     let changes = call.form.under("CloudwatchLogsExportConfiguration");
     if changes.is_empty() {
         return Ok(());
@@ -177,5 +214,19 @@ fn set_again(state: &State, call: &Call, describe: &'static str, key: &str) {
     let mut memory = state.memory();
     for parameter in call.form.structures("Parameters") {
         memory.reset_parameters.remove(&(describe, group.to_owned(), parameter.text("ParameterName").to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clear_of;
+
+    #[test]
+    fn a_clear_window_touches_no_backup() {
+        let clear = |daily| clear_of(daily).expect(daily);
+        assert_eq!(clear("03:00-04:00"), "wed:00:00-wed:00:30");
+        assert_eq!(clear("00:30-01:00"), "wed:01:01-wed:01:31");
+        assert_eq!(clear("23:30-00:30"), "wed:00:31-wed:01:01");
+        assert_eq!(clear_of("00:00-23:50"), None);
     }
 }

@@ -11,6 +11,7 @@ use crate::local::gateway::xml::Element;
 
 use super::cache_tags::{self, Tags};
 
+#[derive(Clone)]
 pub struct ParameterGroup {
     pub family: String,
     pub description: String,
@@ -19,6 +20,7 @@ pub struct ParameterGroup {
     pub tags: Tags,
 }
 
+#[derive(Clone)]
 pub struct SubnetGroup {
     pub description: String,
     pub vpc: String,

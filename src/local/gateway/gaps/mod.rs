@@ -3,6 +3,7 @@
 mod autoscaling;
 mod cache_groups;
 mod cache_tags;
+pub mod dashboard_tags;
 mod ec2;
 mod elb;
 mod iam;
@@ -37,6 +38,7 @@ pub async fn answer(state: &State, call: &Call) -> Result<Option<Reply>, Refusal
         }
         "elasticloadbalancing" => elb::answer(state, call).await,
         "iam" => iam::answer(state, call).await,
+        "monitoring" => dashboard_tags::answer(state, call),
         "rds" => rds::answer(state, call).await,
         _ => Ok(None),
     }

@@ -11,6 +11,7 @@ use crate::local::gateway::xml::Element;
 
 use super::cache_tags::{self, Tags};
 
+#[derive(Clone)]
 pub struct ReplicationGroup {
     /// The parameters of the create call, with those of later changes laid over them.
     form: Form,

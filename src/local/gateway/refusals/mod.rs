@@ -3,6 +3,7 @@
 mod autoscaling;
 mod ec2;
 mod elb;
+mod iam;
 mod json;
 mod rds;
 
@@ -16,6 +17,7 @@ pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
         "autoscaling" => autoscaling::check(state, call).await,
         "ec2" => ec2::check(state, call).await,
         "elasticloadbalancing" => elb::check(state, call).await,
+        "iam" => iam::check(state, call).await,
         "logs" | "secretsmanager" => json::check(state, call).await,
         "rds" => rds::check(state, call).await,
         _ => Ok(()),

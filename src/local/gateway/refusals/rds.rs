@@ -4,6 +4,7 @@ use crate::local::gateway::call::Call;
 use crate::local::gateway::reply::Refusal;
 use crate::local::gateway::state::State;
 use crate::local::gateway::xml::Element;
+use crate::stack::windows_overlap;
 
 pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
     let form = &call.form;
@@ -14,6 +15,7 @@ pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
             absent(state, call, "DescribeDBClusters", "DBClusterIdentifier", &id, "DBClusterAlreadyExistsFault", taken)
                 .await
         }
+        "CreateDBInstance" | "ModifyDBInstance" => overlapping_windows(state, call).await,
         "CreateDBSubnetGroup" => {
             let name = form.text("DBSubnetGroupName").to_lowercase();
             let message = format!("The DB subnet group '{name}' already exists.");
@@ -60,6 +62,29 @@ pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// An instance's maintenance may touch the backup of its cluster, and no more.
+async fn overlapping_windows(state: &State, call: &Call) -> Result<(), Refusal> {
+    let Some(weekly) = call.form.get("PreferredMaintenanceWindow") else {
+        return Ok(());
+    };
+    let cluster = match call.form.get("DBClusterIdentifier") {
+        Some(cluster) => cluster.to_lowercase(),
+        None => {
+            let id = call.form.text("DBInstanceIdentifier").to_lowercase();
+            let answer =
+                state.upstream.ask(call, "rds", "DescribeDBInstances", &[("DBInstanceIdentifier", &id)]).await?;
+            answer.find("DBClusterIdentifier").map(|cluster| cluster.text.clone()).unwrap_or_default()
+        }
+    };
+    let clusters = state.upstream.ask(call, "rds", "DescribeDBClusters", &[]).await?;
+    let cluster = clusters.members("DBClusters").iter().find(|one| one.get("DBClusterIdentifier") == cluster);
+    if cluster.is_some_and(|cluster| windows_overlap(cluster.get("PreferredBackupWindow"), weekly)) {
+        let message = "The backup window and maintenance window must not overlap.";
+        return Err(Refusal::new("InvalidParameterValue", message));
+    }
+    Ok(())
 }
 
 /// Refuses to create what exists.

@@ -1,8 +1,8 @@
 //! The sandbox of an instance: what it sees of this machine, and what is its own.
 //!
-//! The system's programs and libraries are this machine's, read-only. `/etc`, `/opt`, `/var`, `/run` and `/tmp` are its
-//! own; homes aren't there. It is root in a user namespace of its own without any capability, and shares this
-//! machine's network: nothing in it may listen on all addresses, so its services are told its own.
+//! The system's programs and libraries are this machine's, read-only. `/etc`, `/opt`, `/root`, `/var`, `/run` and `/tmp` are
+//! its own; other homes aren't there. It is root in a user namespace of its own without any capability, and shares this
+//! machine's network: nothing in it may listen on all addresses, so its services are told their own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -83,9 +83,16 @@ pub fn prepare(directory: &Path, machine: &Machine, platform: &Platform<'_>) -> 
     if !machine.user_data.starts_with("#!") {
         return Err(Error::failed(&machine.id, "its user data is no script (it doesn't begin with #!)"));
     }
-    for own in
-        ["etc/systemd/system/service.d", "etc/logrotate.d", "opt", "var/log", "var/lib", "var/tmp", "run/ticketctl/bin"]
-    {
+    for own in [
+        "etc/systemd/system/service.d",
+        "etc/logrotate.d",
+        "opt",
+        "root",
+        "var/log",
+        "var/lib/cloud/data",
+        "var/tmp",
+        "run/ticketctl/bin",
+    ] {
         let own = directory.join(own);
         fs::create_dir_all(&own).map_err(|error| Error::file(&own, error))?;
     }
@@ -100,6 +107,13 @@ pub fn prepare(directory: &Path, machine: &Machine, platform: &Platform<'_>) -> 
     write("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n", 0o644)?;
     write("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644)?;
     write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", 0o644)?;
+    // Where cloud-init notes it.
+    write("var/lib/cloud/data/instance-id", &format!("{}\n", machine.id), 0o644)?;
+    if let Some(port) = machine.port {
+        // Scripts ask their own service at localhost, which all instances share here.
+        let own = |host: &str| format!("connect-to = \"{host}:{port}:{}:{port}\"\n", machine.address);
+        write("root/.curlrc", &["localhost", "127.0.0.1"].map(own).concat(), 0o644)?;
+    }
     write("run/ticketctl/trusted.pem", &trusted(platform.authority)?, 0o644)?;
     let environment = machine.environment(platform);
     let lines: String = environment.iter().map(|(name, value)| format!("{name}=\"{value}\"\n")).collect();
@@ -137,10 +151,10 @@ pub fn launch(name: &str, directory: &Path, machine: &Machine, platform: &Platfo
     arguments.add(["--unshare-user", "--uid", "0", "--gid", "0", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]);
     arguments.add(["--hostname", &format!("ip-{}", machine.address.to_string().replace('.', "-"))]);
     arguments.add(["--as-pid-1", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]);
-    for own in ["etc", "opt", "var", "run"] {
+    for own in ["etc", "opt", "root", "var", "run"] {
         arguments.bind("--bind", &directory.join(own), &Path::new("/").join(own));
     }
-    arguments.add(["--tmpfs", "/tmp", "--dir", "/root"]);
+    arguments.add(["--tmpfs", "/tmp"]);
     for path in SYSTEM.iter().map(Path::new) {
         match path.symlink_metadata() {
             Ok(found) if found.is_symlink() => {

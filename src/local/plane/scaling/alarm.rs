@@ -17,14 +17,18 @@ pub fn metric_of(region: &str, alarm: &MetricAlarm) -> Option<MetricKey> {
     Some(MetricKey::new(region, namespace, alarm.metric_name()?, &dimensions))
 }
 
-/// The state that the alarm should be in, and why; none when that isn't to be said here.
-pub fn evaluate(alarm: &MetricAlarm, key: &MetricKey, series: &Series) -> Option<(StateValue, String)> {
+/// The state that the alarm should be in, and why; none when that isn't to be said here, or not yet: `age` is for how many
+/// minutes the alarm has been as it is, and what was before doesn't count.
+pub fn evaluate(alarm: &MetricAlarm, key: &MetricKey, series: &Series, age: usize) -> Option<(StateValue, String)> {
     let statistic = Statistic::named(alarm.statistic()?.as_str())?;
     let count =
         |number: Option<i32>| number.and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0);
     let minutes = count(alarm.period())?.div_ceil(60);
     let periods = count(alarm.evaluation_periods())?;
     let needed = count(alarm.datapoints_to_alarm()).unwrap_or(periods);
+    if age.min(series.minutes()) < minutes * periods {
+        return None;
+    }
     let threshold = alarm.threshold()?;
     let breaches = comparison(alarm.comparison_operator()?)?;
     let values = series.windows(key, statistic, minutes, periods);
@@ -84,7 +88,7 @@ mod tests {
         for value in minutes {
             series.push(value.map(|value| (key.clone(), Point(vec![value]))).into_iter().collect());
         }
-        evaluate(&alarm, &key, &series).map(|(state, _)| state)
+        evaluate(&alarm, &key, &series, series.minutes()).map(|(state, _)| state)
     }
 
     #[test]
@@ -97,11 +101,25 @@ mod tests {
 
     #[test]
     fn what_is_missing_counts_as_the_alarm_says() {
-        assert_eq!(state("missing", &[]), Some(StateValue::InsufficientData));
-        assert_eq!(state("notBreaching", &[]), Some(StateValue::Ok));
-        assert_eq!(state("ignore", &[]), None);
-        assert_eq!(state("breaching", &[Some(80.0), Some(80.0)]), Some(StateValue::Alarm));
-        assert_eq!(state("missing", &[Some(80.0), Some(80.0)]), Some(StateValue::Ok));
+        assert_eq!(state("missing", &[None; 4]), Some(StateValue::InsufficientData));
+        assert_eq!(state("notBreaching", &[None; 4]), Some(StateValue::Ok));
+        assert_eq!(state("ignore", &[None; 4]), None);
+        let half = [None, None, Some(80.0), Some(80.0)];
+        assert_eq!(state("breaching", &half), Some(StateValue::Alarm));
+        assert_eq!(state("missing", &half), Some(StateValue::Ok));
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_was_before() {
+        assert_eq!(state("breaching", &[Some(80.0); 3]), None);
+        let mut series = Series::default();
+        for _ in 0..10 {
+            series.push(Default::default());
+        }
+        let alarm = alarm("breaching");
+        let key = metric_of("eu-west-1", &alarm).expect("it is measured");
+        assert_eq!(evaluate(&alarm, &key, &series, 3), None);
+        assert_eq!(evaluate(&alarm, &key, &series, 4).map(|(state, _)| state), Some(StateValue::Alarm));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::ScalingPolicy;
 use aws_sdk_cloudwatch::types::{Dimension, MetricAlarm, MetricDatum, StateValue};
+use jiff::Timestamp;
 
 use super::fleet::Fleet;
 use super::world::{ScalingGroup, World};
@@ -130,7 +131,7 @@ impl Scaling {
         let mut raised = Vec::new();
         for alarm in pages.into_iter().flat_map(|page| page.metric_alarms.unwrap_or_default()) {
             let Some(key) = alarm::metric_of(region, &alarm) else { continue };
-            let Some((state, reason)) = alarm::evaluate(&alarm, &key, &self.series) else { continue };
+            let Some((state, reason)) = alarm::evaluate(&alarm, &key, &self.series, self.age(&alarm)) else { continue };
             if alarm.state_value() != Some(&state) {
                 let call = cx.cloudwatch.set_alarm_state().alarm_name(alarm.alarm_name().unwrap_or_default());
                 let set = call.state_value(state.clone()).state_reason(reason).send().await;
@@ -141,6 +142,14 @@ impl Scaling {
             }
         }
         Ok(raised)
+    }
+
+    /// For how many of the plane's minutes the alarm has been as it is.
+    fn age(&self, alarm: &MetricAlarm) -> usize {
+        let Some(changed) = alarm.alarm_configuration_updated_timestamp() else { return usize::MAX };
+        let since = Timestamp::now().as_second().saturating_sub(changed.secs());
+        let since = Duration::from_secs(u64::try_from(since).unwrap_or_default());
+        usize::try_from(since.as_millis() / self.minute().as_millis().max(1)).unwrap_or(usize::MAX)
     }
 
     async fn scale(

@@ -65,18 +65,25 @@ impl Statistic {
 /// All metrics. Every minute is a place in each of them, empty where nothing was measured.
 #[derive(Debug, Default)]
 pub struct Series {
+    minutes: usize,
     points: BTreeMap<MetricKey, VecDeque<Point>>,
 }
 
 impl Series {
     /// Adds one minute of everything.
     pub fn push(&mut self, mut minute: BTreeMap<MetricKey, Point>) {
+        self.minutes += 1;
         for (key, points) in &mut self.points {
             points.push_back(minute.remove(key).unwrap_or_default());
             points.drain(..points.len().saturating_sub(KEPT));
         }
         self.points.extend(minute.into_iter().map(|(key, point)| (key, VecDeque::from([point]))));
         self.points.retain(|_, points| points.iter().any(|point| !point.0.is_empty()));
+    }
+
+    /// How many minutes there were.
+    pub fn minutes(&self) -> usize {
+        self.minutes
     }
 
     /// Whether it was measured at all lately.

@@ -1,0 +1,297 @@
+//! One connection: in hyper's hands while a request is under way, a bare socket in between.
+//!
+//! hyper keeps 16 KiB of buffers for a connection for as long as it lives. Ten thousand browsers that wait for a sale
+//! to open would cost 160 MiB for nothing, so a connection that has answered all it was asked is taken out of hyper,
+//! and comes back to it with the next byte.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// Connections that begin a request at the same time. What more comes stays in the sockets' buffers.
+const ACTIVE: usize = 1024;
+/// A request that takes longer than this (a sale that waits for others, a stream of events) lets the next begin.
+const SLOW: Duration = Duration::from_millis(250);
+
+/// What all connections share.
+pub struct Shared {
+    /// What is served
+    pub router: Router,
+    /// How it is read and written
+    pub builder: http1::Builder,
+    /// How long a connection may be idle
+    pub idle: Duration,
+    /// Cancelled when connections are to end after what is under way
+    pub closing: CancellationToken,
+    active: Semaphore,
+}
+
+impl Shared {
+    /// Nothing is connected yet.
+    pub fn new(router: Router, builder: http1::Builder, idle: Duration) -> Self {
+        Self { router, builder, idle, closing: CancellationToken::new(), active: Semaphore::new(ACTIVE) }
+    }
+
+    /// Serves a connection until it ends.
+    pub async fn serve(&self, mut stream: TcpStream, peer: SocketAddr) -> Result<(), hyper::Error> {
+        let mut unread = Bytes::new();
+        loop {
+            if unread.is_empty() && !self.speaks(&stream).await {
+                return Ok(());
+            }
+            // In a box of its own, which an idle connection has not.
+            match Box::pin(self.answer(stream, unread, peer)).await? {
+                Some(parked) => (stream, unread) = parked,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits for the next byte. False when there will be none, or we are not to wait any longer.
+    async fn speaks(&self, stream: &TcpStream) -> bool {
+        tokio::select! {
+            biased;
+            ready = stream.readable() => ready.is_ok(),
+            () = self.closing.cancelled() => false,
+            () = tokio::time::sleep(self.idle) => false,
+        }
+    }
+
+    /// Lets hyper serve until everything is answered; then gives the socket back, with what was read of the next
+    /// request. None when the connection has ended.
+    async fn answer(
+        &self,
+        stream: TcpStream,
+        unread: Bytes,
+        peer: SocketAddr,
+    ) -> Result<Option<(TcpStream, Bytes)>, hyper::Error> {
+        let mut permit = self.active.acquire().await.ok();
+        let activity = Arc::<Activity>::default();
+        let io = Socket { stream: TokioIo::new(stream), unread, activity: activity.clone() };
+        let handler = Handler { router: self.router.clone(), peer, activity: activity.clone() };
+        let mut connection = self.builder.serve_connection(io, handler);
+        let mut slow = pin!(tokio::time::sleep(SLOW));
+        let mut closing = pin!(self.closing.cancelled());
+        let mut closed = false;
+        let ended = poll_fn(|context| {
+            let mut served = Pin::new(&mut connection);
+            if !closed && closing.as_mut().poll(context).is_ready() {
+                closed = true;
+                served.as_mut().graceful_shutdown();
+            }
+            match served.poll(context) {
+                Poll::Ready(result) => return Poll::Ready(Some(result)),
+                Poll::Pending if activity.is_idle() && !closed => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+            if permit.is_some() && slow.as_mut().poll(context).is_ready() {
+                permit = None;
+            }
+            Poll::Pending
+        })
+        .await;
+        match ended {
+            Some(result) => result.map(|()| None),
+            None => {
+                let parts = connection.into_parts();
+                // What hyper read is older than what this socket still has to give back to it.
+                let unread = [parts.read_buf, parts.io.unread].concat().into();
+                Ok(Some((parts.io.stream.into_inner(), unread)))
+            }
+        }
+    }
+}
+
+/// What hyper is doing with a connection.
+#[derive(Default)]
+struct Activity {
+    /// Requests so far
+    requests: AtomicUsize,
+    /// Answers that were sent in full
+    answers: AtomicUsize,
+    /// The socket took no more when it was last written to
+    blocked: AtomicBool,
+    /// A request's body was not read to its end: hyper has to skip it or to close the connection
+    abandoned: AtomicBool,
+}
+
+impl Activity {
+    /// Whether hyper holds nothing but the beginning of a next request, if that.
+    fn is_idle(&self) -> bool {
+        let answers = self.answers.load(Ordering::Relaxed);
+        answers > 0
+            && answers == self.requests.load(Ordering::Relaxed)
+            && !self.blocked.load(Ordering::Relaxed)
+            && !self.abandoned.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket that first gives back what was read from it before.
+struct Socket {
+    stream: TokioIo<TcpStream>,
+    unread: Bytes,
+    activity: Arc<Activity>,
+}
+
+impl Socket {
+    fn written<T>(&self, result: Poll<T>) -> Poll<T> {
+        self.activity.blocked.store(result.is_pending(), Ordering::Relaxed);
+        result
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, data);
+        self.written(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, data);
+        self.written(result)
+    }
+}
+
+/// Hands requests to the router and watches how far they are.
+struct Handler {
+    router: Router,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+}
+
+impl Service<hyper::Request<Incoming>> for Handler {
+    type Response = hyper::Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        self.activity.requests.fetch_add(1, Ordering::Relaxed);
+        let (peer, activity) = (self.peer, self.activity.clone());
+        let mut request = request.map(|body| match hyper::body::Body::is_end_stream(&body) {
+            true => Body::empty(),
+            false => Body::new(Question { body, ended: false, activity: activity.clone() }),
+        });
+        request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
+        let answer = self.router.clone().oneshot(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, activity })) })
+    }
+}
+
+/// The body of a request.
+struct Question {
+    body: Incoming,
+    ended: bool,
+    activity: Arc<Activity>,
+}
+
+impl hyper::body::Body for Question {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.ended = frame.is_none() || self.body.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.activity.abandoned.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The body of an answer. hyper drops it when it has taken all of it.
+struct Answer {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.activity.answers.fetch_add(1, Ordering::Relaxed);
+    }
+}

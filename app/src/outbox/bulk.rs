@@ -1,0 +1,80 @@
+//! Messages in bulk: most tell of sales, to users who are told in no other way than by a stored notification. Those
+//! are stored in one statement, so that what comes after a sale costs the database no more than the sale.
+
+use super::{Message, consumer};
+use crate::db;
+use crate::error::Result;
+use crate::state::AppState;
+use futures::future::join_all;
+use sqlx::{MySql, QueryBuilder};
+use std::collections::HashSet;
+
+/// Messages that are acted on one by one at the same time.
+const PARALLEL: usize = 8;
+
+/// Acts on messages, and returns a result for each. After an error it comes again.
+pub async fn handle(state: &AppState, messages: &[Message]) -> Vec<Result<()>> {
+    let stored = store(state, messages).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "notifications are stored one by one");
+        HashSet::new()
+    });
+    let mut results = Vec::with_capacity(messages.len());
+    for some in messages.chunks(PARALLEL) {
+        let mut handled = Vec::with_capacity(some.len());
+        for message in some {
+            handled.push(unless(stored.contains(&message.id), consumer::handle(state, message)));
+        }
+        results.extend(join_all(handled).await);
+    }
+    results
+}
+
+async fn unless(done: bool, work: impl Future<Output = Result<()>>) -> Result<()> {
+    if done { Ok(()) } else { work.await }
+}
+
+/// Stores the notifications of sales to users without devices and e-mail, and returns the messages that are dealt with by that.
+async fn store(state: &AppState, messages: &[Message]) -> Result<HashSet<u64>> {
+    let mut sales: Vec<(&Message, &str, String)> = messages
+        .iter()
+        .filter_map(|message| Some((message, message.user_id()?, consumer::text_of_sale(message)?)))
+        .collect();
+    let mut users: Vec<&str> = sales.iter().map(|(_, user, _)| *user).collect();
+    if users.is_empty() {
+        return Ok(HashSet::new());
+    }
+    db::pad(&mut users);
+    let mut sql = QueryBuilder::new("SELECT user_id FROM devices WHERE endpoint_arn IS NOT NULL AND user_id IN (");
+    push_list(&mut sql, &users);
+    sql.push(" UNION SELECT user_id FROM email_subscriptions WHERE user_id IN (");
+    push_list(&mut sql, &users);
+    let reachable: Vec<String> = sql.build_query_scalar().fetch_all(&state.db).await?;
+    let reachable: HashSet<String> = reachable.into_iter().collect();
+    sales.retain(|(_, user, _)| !reachable.contains(*user));
+    for piece in db::pieces(&sales) {
+        QueryBuilder::new("INSERT INTO notifications (message_id, user_id, kind, event_id, text, push) ")
+            .push_values(piece, |mut row, (message, user, text)| {
+                row.push_bind(message.id)
+                    .push_bind(*user)
+                    .push_bind(&message.kind)
+                    .push_bind(message.event_id)
+                    .push_bind(text)
+                    .push_bind("NONE");
+            })
+            // A message that comes again changes nothing.
+            .push(" ON DUPLICATE KEY UPDATE message_id = message_id")
+            .build()
+            .execute(&state.db)
+            .await?;
+    }
+    Ok(sales.iter().map(|(message, ..)| message.id).collect())
+}
+
+/// The rest of `IN (`.
+fn push_list(sql: &mut QueryBuilder<MySql>, users: &[&str]) {
+    let mut list = sql.separated(", ");
+    for user in users {
+        list.push_bind((*user).to_owned());
+    }
+    list.push_unseparated(")");
+}

@@ -1,0 +1,220 @@
+//! The least policy: what is made is bound to the region, what is there to the stack's tags, names and paths.
+
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Actions, GENERAL, actions_of};
+use crate::{
+    blueprint::Blueprint,
+    resource::{Bucket, log_group, parameter},
+};
+
+/// Where a policy is for.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub partition: String,
+    pub region: String,
+    /// Twelve digits, or `*`.
+    pub account: String,
+}
+
+/// One statement: these actions on these resources.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    pub sid: &'static str,
+    pub actions: BTreeSet<&'static str>,
+    pub resources: Vec<String>,
+    /// Keys of the request's context and the values that they must have; all by `StringEquals`.
+    pub conditions: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// What binds an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bond {
+    /// AWS lists without knowing a resource.
+    Nothing,
+    /// It makes something in EC2 that has no tags yet.
+    Region,
+    /// It tags something of EC2 as the stack's.
+    NewTags,
+    /// It changes something of EC2 that is tagged as the stack's.
+    OwnTags,
+    PassRole,
+    ServiceLinkedRole,
+    /// By the names that the stack's things have in a service.
+    Names(&'static str),
+}
+
+/// The services that a stack hands roles to.
+const ROLE_TAKERS: [&str; 3] = ["ec2.amazonaws.com", "monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"];
+/// The services that make themselves a role when they are first used in an account.
+const ROLE_MAKERS: [&str; 4] = [
+    "autoscaling.amazonaws.com",
+    "elasticache.amazonaws.com",
+    "elasticloadbalancing.amazonaws.com",
+    "rds.amazonaws.com",
+];
+/// How much of a load balancer's name stays when it is shortened to 32 characters.
+const KEPT: usize = 22;
+
+/// The statements that a stack needs: the actions of its kinds, and those of ticketctl itself.
+pub fn statements(blueprint: &Blueprint, place: &Place) -> Vec<Statement> {
+    let kinds: BTreeSet<&str> = blueprint.nodes.values().map(|node| node.kind.as_str()).collect();
+    let actions: Vec<Actions> = kinds.into_iter().filter_map(actions_of).collect();
+    let made: BTreeSet<&str> = actions.iter().flat_map(|actions| actions.make.iter().copied()).collect();
+    let all = actions.iter().flat_map(Actions::all).chain(GENERAL.iter().copied());
+    let mut bound: BTreeMap<Bond, BTreeSet<&'static str>> = BTreeMap::new();
+    for action in all {
+        bound.entry(bond(action, made.contains(action))).or_default().insert(action);
+    }
+    bound.into_iter().map(|(bond, actions)| statement(bond, actions, &blueprint.stack, place)).collect()
+}
+
+/// The statements as an IAM policy document.
+pub fn document(statements: &[Statement]) -> Value {
+    let statement = |statement: &Statement| {
+        let mut text = json!({
+            "Sid": statement.sid,
+            "Effect": "Allow",
+            "Action": statement.actions,
+            "Resource": statement.resources,
+        });
+        if !statement.conditions.is_empty() {
+            text["Condition"] = json!({"StringEquals": statement.conditions});
+        }
+        text
+    };
+    json!({"Version": "2012-10-17", "Statement": statements.iter().map(statement).collect::<Vec<_>>()})
+}
+
+fn bond(action: &'static str, makes: bool) -> Bond {
+    let (service, verb) = action.split_once(':').unwrap_or((action, ""));
+    let lists = verb.starts_with("Describe") || verb.starts_with("List");
+    match (service, verb) {
+        ("iam", "PassRole") => Bond::PassRole,
+        ("iam", "CreateServiceLinkedRole") => Bond::ServiceLinkedRole,
+        ("iam", "SimulatePrincipalPolicy") | ("secretsmanager", "GetRandomPassword" | "ListSecrets") => Bond::Nothing,
+        ("s3" | "sns", _) | ("secretsmanager", "DescribeSecret") => Bond::Names(service),
+        ("sts" | "kms" | "servicequotas" | "route53", _) => Bond::Nothing,
+        _ if lists => Bond::Nothing,
+        ("ec2", "CreateTags") => Bond::NewTags,
+        ("ec2", _) if makes => Bond::Region,
+        ("ec2", _) => Bond::OwnTags,
+        _ => Bond::Names(service),
+    }
+}
+
+fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &Place) -> Statement {
+    let Place { partition, region, account } = place;
+    let everything = || vec!["*".to_owned()];
+    let arn = |service: &str, resource: &str| format!("arn:{partition}:{service}:{region}:{account}:{resource}");
+    let iam = |resource: &str| format!("arn:{partition}:iam::{account}:{resource}");
+    let is = |key, values: &[&str]| BTreeMap::from([(key, values.iter().map(ToString::to_string).collect())]);
+    let (sid, resources, conditions) = match bond {
+        Bond::Nothing => ("Look", everything(), BTreeMap::new()),
+        Bond::Region => ("Make", everything(), is("aws:RequestedRegion", &[region])),
+        Bond::NewTags => ("Tag", everything(), is("aws:RequestTag/ticketctl:stack", &[stack])),
+        Bond::OwnTags => ("Change", everything(), is("aws:ResourceTag/ticketctl:stack", &[stack])),
+        Bond::PassRole => {
+            ("PassRole", vec![iam(&format!("role/ticketctl/{stack}/*"))], is("iam:PassedToService", &ROLE_TAKERS))
+        }
+        Bond::ServiceLinkedRole => {
+            let roles = vec![iam("role/aws-service-role/*")];
+            ("ServiceLinkedRoles", roles, is("iam:AWSServiceName", &ROLE_MAKERS))
+        }
+        Bond::Names("autoscaling") => {
+            let groups = arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{stack}-*"));
+            ("Scaling", vec![groups], BTreeMap::new())
+        }
+        Bond::Names("elasticloadbalancing") => {
+            let name: String = format!("{stack}-").chars().take(KEPT).collect();
+            let kinds = ["loadbalancer/app", "targetgroup", "listener/app", "listener-rule/app"];
+            let arns = kinds.map(|kind| arn("elasticloadbalancing", &format!("{kind}/{name}*")));
+            ("LoadBalancing", arns.into(), BTreeMap::new())
+        }
+        Bond::Names("rds") => {
+            let names = [arn("rds", &format!("*:{stack}-*")), arn("rds", "og:default:*")];
+            ("Database", names.into(), BTreeMap::new())
+        }
+        Bond::Names("elasticache") => ("Cache", vec![arn("elasticache", &format!("*:{stack}-*"))], BTreeMap::new()),
+        Bond::Names("iam") => {
+            let kinds = ["role", "instance-profile"];
+            ("Roles", kinds.map(|kind| iam(&format!("{kind}/ticketctl/{stack}/*"))).into(), BTreeMap::new())
+        }
+        Bond::Names("s3") => ("Buckets", buckets(stack, place), BTreeMap::new()),
+        Bond::Names("sqs") => ("Queues", vec![arn("sqs", &format!("{stack}-*"))], BTreeMap::new()),
+        Bond::Names("sns") => ("Topics", vec![arn("sns", &format!("{stack}-*"))], BTreeMap::new()),
+        Bond::Names("ssm") => {
+            let own = arn("ssm", &format!("parameter{}", parameter::name(stack, "*")));
+            let images = format!("arn:{partition}:ssm:{region}::parameter/aws/service/ami-amazon-linux-latest/*");
+            ("Parameters", vec![own, images], BTreeMap::new())
+        }
+        Bond::Names("secretsmanager") => {
+            let secrets = ["/ticketctl/{}/*", "rds!cluster-*"].map(|name| name.replace("{}", stack));
+            let arns = secrets.map(|name| arn("secretsmanager", &format!("secret:{name}")));
+            ("Secrets", arns.into(), BTreeMap::new())
+        }
+        Bond::Names("logs") => {
+            let groups = arn("logs", &format!("log-group:{}", log_group::name(stack, "*")));
+            ("Logs", vec![groups], BTreeMap::new())
+        }
+        Bond::Names("cloudwatch") => {
+            let dashboard = format!("arn:{partition}:cloudwatch::{account}:dashboard/{stack}");
+            ("Alarms", vec![arn("cloudwatch", &format!("alarm:{stack}/*")), dashboard], BTreeMap::new())
+        }
+        Bond::Names(service) => unreachable!("the stack has no names in {service}"),
+    };
+    Statement { sid, actions, resources, conditions }
+}
+
+/// The stack's bucket and the control bucket, of which a stack has a folder.
+fn buckets(stack: &str, place: &Place) -> Vec<String> {
+    let Place { partition, region, account } = place;
+    let own = Bucket::name_in(stack, account, region);
+    let control = format!("ticketctl-{account}-{region}");
+    let paths = [own.clone(), format!("{own}/*"), control.clone(), format!("{control}/stacks/{stack}/*")];
+    paths.map(|path| format!("arn:{partition}:s3:::{path}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::tags, blueprint::compile, export::cloudformation::facts, stack::load};
+    use std::path::Path;
+
+    fn policy(file: &str) -> Vec<Statement> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(file);
+        let stack = load(&path, &[]).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
+        let place = Place { partition: "aws".into(), region: stack.region.clone(), account: "123456789012".into() };
+        statements(&compile(&stack, &facts(&stack)), &place)
+    }
+
+    #[test]
+    fn what_is_there_is_bound_to_the_stack() {
+        for statement in policy("prod.yaml") {
+            let own = statement.resources.iter().all(|resource| resource.contains("ticketing-prod"));
+            let tagged = statement.conditions.values().flatten().any(|value| value == "ticketing-prod");
+            let known = matches!(
+                statement.sid,
+                "Look" | "Make" | "ServiceLinkedRoles" | "Parameters" | "Secrets" | "Database" | "Buckets"
+            );
+            assert!(own || tagged || known, "{statement:?}");
+        }
+        let look = policy("prod.yaml").into_iter().find(|statement| statement.sid == "Look").expect("a statement");
+        assert!(look.actions.iter().all(|action| !action.contains(":Delete") && !action.contains("Value")), "{look:?}");
+    }
+
+    #[test]
+    fn a_stack_without_a_database_asks_for_none() {
+        let all = |file| policy(file).into_iter().flat_map(|statement| statement.actions).collect::<BTreeSet<_>>();
+        assert!(all("dev.yaml").contains("rds:CreateDBCluster"));
+        assert!(!all("localstack.yaml").iter().any(|action| action.starts_with("rds:Create")));
+    }
+
+    #[test]
+    fn the_tag_is_the_stack_s() {
+        let keys = policy("dev.yaml").into_iter().flat_map(|statement| statement.conditions.into_keys());
+        let tag = keys.filter_map(|key| key.split_once("Tag/")).map(|(_, tag)| tag).collect::<BTreeSet<_>>();
+        assert_eq!(tag, BTreeSet::from([tags::STACK]));
+    }
+}

@@ -1,0 +1,149 @@
+//! AWS at its worst: nearly a third of all calls fail, each time in one way, and the job must come to its end all the same,
+//! with each resource once and in a time that stays in proportion.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use serde_json::{Value, json};
+
+use crate::sweep::{
+    Job, Stage,
+    job::Findings,
+    report::{Book, Outcome, stride, workers},
+};
+
+/// The share of calls that is hit.
+const SHARE: f64 = 0.3;
+
+/// What one call that fails may cost on average, beside what the run takes anyway: the pauses before it is made again.
+const COST_OF_A_HIT: Duration = Duration::from_secs(3);
+
+/// A way in which calls fail, the share of them where it isn't all.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    name: &'static str,
+    faults: fn() -> Value,
+}
+
+const TROUBLES: [Trouble; 8] = [
+    Trouble { name: "throttling", faults: || json!([{"kind": "throttle", "probability": SHARE}]) },
+    Trouble { name: "500", faults: || json!([{"kind": "internal_error", "probability": SHARE}]) },
+    Trouble { name: "503", faults: || json!([{"kind": "unavailable", "probability": SHARE}]) },
+    Trouble { name: "resets", faults: || json!([{"kind": "reset", "probability": SHARE}]) },
+    Trouble { name: "lost answers", faults: || json!([{"kind": "lost_answer", "probability": SHARE}]) },
+    Trouble { name: "slow answers", faults: || json!([{"kind": "delay", "milliseconds": 1000, "probability": SHARE}]) },
+    Trouble {
+        name: "EC2's lists 2 s behind",
+        faults: || json!([{"service": "ec2", "kind": "list_lag", "seconds": 2}]),
+    },
+    Trouble {
+        name: "everything at once",
+        faults: || {
+            let share = SHARE / 6.0;
+            json!([
+                {"service": "ec2", "kind": "list_lag", "seconds": 2},
+                {"kind": "delay", "milliseconds": 1000, "probability": share},
+                {"kind": "throttle", "probability": share},
+                {"kind": "internal_error", "probability": share},
+                {"kind": "unavailable", "probability": share},
+                {"kind": "reset", "probability": share},
+                {"kind": "lost_answer", "probability": share},
+            ])
+        },
+    },
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    trouble: Trouble,
+    seed: u64,
+}
+
+/// Runs the job in trouble: once, and it is to come through.
+async fn survive(stage: &Stage, case: Case) -> (Findings, String) {
+    stage.world.back().await;
+    stage.world.calls().await;
+    stage.world.disturb_by_chance(case.seed, (case.trouble.faults)()).await;
+    let begun = Instant::now();
+    let ran = stage.run().await;
+    let took = begun.elapsed();
+    let calls = stage.world.calls().await;
+    stage.let_go(None).await;
+    let failed =
+        calls.iter().filter(|call| call["status"].as_u64().is_none_or(|status| status >= 429 || status == 400));
+    let hits = failed.count();
+    let mut findings = stage.judge(ran).await;
+    let bearable = stage.usual * 3 + COST_OF_A_HIT * u32::try_from(hits).unwrap_or(u32::MAX) + Duration::from_secs(20);
+    if took > bearable {
+        findings.faults.push(format!("it took {took:.1?}, more than {bearable:.1?}"));
+    }
+    let figures = format!(
+        "{} calls, {hits} failed, {:.1} s instead of {:.1} s",
+        calls.len(),
+        took.as_secs_f64(),
+        stage.usual.as_secs_f64()
+    );
+    (findings, figures)
+}
+
+async fn work(stage: &Stage, cases: &Mutex<Vec<Case>>, book: &Book) {
+    loop {
+        let Some(case) = cases.lock().expect("no panic").pop() else { return };
+        let begun = Instant::now();
+        let survived = AssertUnwindSafe(survive(stage, case)).catch_unwind().await;
+        let (findings, figures) =
+            survived.unwrap_or_else(|panic| (Findings::panicked(&*panic), "no figures".to_owned()));
+        let promise = format!("{} of the calls hit during {}", share(case.trouble), stage.job.name());
+        let name = format!("{}, seed {}: {figures}", case.trouble.name, case.seed);
+        book.enter(Outcome::new(&promise, name, begun.elapsed().as_secs_f64(), findings));
+    }
+}
+
+fn share(trouble: Trouble) -> String {
+    if trouble.name.contains("lists") { "all lists".to_owned() } else { format!("{:.0} %", SHARE * 100.0) }
+}
+
+/// A few of the troubles.
+async fn sampled(job: Job, names: &[&str]) {
+    let stage = Stage::set(job).await;
+    let cases: Vec<_> =
+        TROUBLES.into_iter().filter(|one| names.contains(&one.name)).map(|trouble| Case { trouble, seed: 1 }).collect();
+    assert_eq!(cases.len(), names.len());
+    let book = Book::default();
+    work(&stage, &Mutex::new(cases), &book).await;
+    book.close(names.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_comes_through_trouble() {
+    sampled(Job::Apply, &["throttling", "lost answers", "EC2's lists 2 s behind"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_comes_through_trouble() {
+    sampled(Job::Change, &["500", "everything at once"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroy_comes_through_trouble() {
+    sampled(Job::Destroy, &["503", "resets", "slow answers"]).await;
+}
+
+/// Every job in every trouble, five times each.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes an hour: make prove"]
+async fn all() {
+    let book = Book::kept("fault");
+    let mut expected = 0;
+    for job in Job::ALL {
+        let stages = futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await;
+        let cases = TROUBLES.into_iter().flat_map(|trouble| (1..=5).map(move |seed| Case { trouble, seed }));
+        let cases: Vec<_> = cases.step_by(stride()).collect();
+        expected += cases.len();
+        let cases = Mutex::new(cases);
+        futures::future::join_all(stages.iter().map(|stage| work(stage, &cases, &book))).await;
+    }
+    book.close(expected);
+}

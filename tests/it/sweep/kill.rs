@@ -1,0 +1,123 @@
+//! A run is cut short at each of its changes: just before the change reaches the endpoint, and just after the endpoint has
+//! carried it out, before the answer arrives. Then the same command runs again.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use futures::FutureExt;
+
+use crate::sweep::{
+    Job, Stage,
+    ending::Ending,
+    job::{Call, Findings},
+    report::{Book, Outcome, stride, workers},
+};
+
+#[derive(Clone, Debug)]
+struct Case {
+    call: Call,
+    when: &'static str,
+    ending: Ending,
+}
+
+/// Every change, before and after.
+fn every(calls: &[Call], ending: Ending) -> Vec<Case> {
+    let both = |call: &Call| ["before", "after"].map(|when| Case { call: call.clone(), when, ending });
+    calls.iter().flat_map(both).collect()
+}
+
+/// Every `stride`-th of them; an odd one takes both phases in turn.
+fn sample(cases: Vec<Case>, stride: usize) -> Vec<Case> {
+    assert!(stride % 2 == 1, "an even stride always takes the same phase");
+    cases.into_iter().step_by(stride).collect()
+}
+
+async fn survive(stage: &Stage, case: &Case) -> Findings {
+    stage.world.back().await;
+    let ended = match stage.start_and_hold(&case.call, case.when, case.ending.lag()).await {
+        Ok(child) => case.ending.befall(stage, child).await,
+        Err(missed) => Err(missed),
+    };
+    let mut findings = stage.go_on().await;
+    findings.faults.extend(ended.err());
+    findings
+}
+
+/// Takes cases until none is left.
+async fn work(stage: &Stage, cases: &Mutex<Vec<Case>>, book: &Book) {
+    loop {
+        let Some(case) = cases.lock().expect("no panic").pop() else { return };
+        let begun = Instant::now();
+        let findings = AssertUnwindSafe(survive(stage, &case)).catch_unwind().await;
+        let findings = findings.unwrap_or_else(|panic| Findings::panicked(&*panic));
+        let promise = format!("{} during {}", case.ending.name(), stage.job.name());
+        let name = format!("{} {}", case.when, case.call);
+        book.enter(Outcome::new(&promise, name, begun.elapsed().as_secs_f64(), findings));
+    }
+}
+
+/// Every so manieth change is one at which the full sweep sends a signal.
+const SIGNAL_STRIDE: usize = 21;
+
+/// A fixed few of the cases, in every phase of the job.
+async fn sampled(job: Job, stride: usize) {
+    let stage = Stage::set(job).await;
+    let kills = sample(every(&stage.calls, Ending::Kill), stride);
+    let signals = Ending::SIGNALS.into_iter().enumerate().filter_map(|(at, ending)| {
+        // One of each kind, at four different points.
+        let calls = &stage.calls;
+        calls.get(calls.len() * (at + 1) / 5).map(|call| Case {
+            call: call.clone(),
+            when: ["before", "after"][at % 2],
+            ending,
+        })
+    });
+    let lagging = stage.calls.iter().find(|call| call.service == "ec2" && call.operation.starts_with("Create"));
+    let lagging = lagging.map(|call| Case { call: call.clone(), when: "after", ending: Ending::KillLagging });
+    let cases: Vec<_> = kills.into_iter().chain(signals).chain(lagging).collect();
+    let (count, book) = (cases.len(), Book::default());
+    work(&stage, &Mutex::new(cases), &book).await;
+    book.close(count);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_of_applies_cut_short_goes_on() {
+    sampled(Job::Apply, 41).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_of_changes_cut_short_goes_on() {
+    sampled(Job::Change, 41).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_of_destroys_cut_short_goes_on() {
+    sampled(Job::Destroy, 41).await;
+}
+
+/// Every change of every job; signals, and lists that lag, at every so manieth.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes an hour: make kill-sweep"]
+async fn all() {
+    let book = Book::kept("kill");
+    let mut expected = 0;
+    for job in Job::ALL {
+        let stages = futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await;
+        let calls = &stages[0].calls;
+        let mut cases = every(calls, Ending::Kill);
+        for (at, ending) in Ending::SIGNALS.into_iter().enumerate() {
+            cases.extend(sample(every(calls, ending).split_off(at), SIGNAL_STRIDE));
+        }
+        let makes_something = |call: &Call| call.service == "ec2" && call.operation != "CreateTags";
+        let lagging: Vec<_> = calls.iter().filter(|call| makes_something(call)).cloned().collect();
+        cases.extend(every(&lagging, Ending::KillLagging).into_iter().filter(|case| case.when == "after"));
+        let mut cases: Vec<_> = cases.into_iter().step_by(stride()).collect();
+        expected += cases.len();
+        // From the end: the next case is the last one.
+        cases.reverse();
+        let cases = Mutex::new(cases);
+        futures::future::join_all(stages.iter().map(|stage| work(stage, &cases, &book))).await;
+    }
+    book.close(expected);
+}

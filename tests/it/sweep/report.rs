@@ -1,0 +1,96 @@
+//! What came of the cases of a sweep: told as they end, kept in files for the report of them all.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sweep::job::Findings;
+
+/// One case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    pub promise: String,
+    pub case: String,
+    pub seconds: f64,
+    pub duplicates: Vec<String>,
+    pub orphans: Vec<String>,
+    pub faults: Vec<String>,
+}
+
+impl Outcome {
+    pub fn new(promise: &str, case: String, seconds: f64, findings: Findings) -> Outcome {
+        let Findings { duplicates, orphans, faults } = findings;
+        Outcome { promise: promise.to_owned(), case, seconds, duplicates, orphans, faults }
+    }
+
+    pub fn is_survived(&self) -> bool {
+        self.duplicates.is_empty() && self.orphans.is_empty() && self.faults.is_empty()
+    }
+
+    fn tell(&self) -> String {
+        let verdict = if self.is_survived() { "survived" } else { "NOT SURVIVED" };
+        let mut text = format!("{}: {}: {verdict} ({:.1} s)", self.promise, self.case, self.seconds);
+        for (what, found) in [("duplicate", &self.duplicates), ("orphan", &self.orphans), ("fault", &self.faults)] {
+            for one in found {
+                text.push_str(&format!("\n    {what}: {one}"));
+            }
+        }
+        text
+    }
+}
+
+/// How many clouds a full sweep uses side by side: `PROVE_WORKERS`, or two.
+pub fn workers() -> usize {
+    std::env::var("PROVE_WORKERS").ok().and_then(|count| count.parse().ok()).unwrap_or(2)
+}
+
+/// How many cases of a full sweep one is taken of: `PROVE_STRIDE`, or every one. An odd number, so that all phases have their turn.
+pub fn stride() -> usize {
+    let stride =
+        std::env::var("PROVE_STRIDE").ok().map_or(1, |stride| stride.parse().expect("PROVE_STRIDE is a number"));
+    assert!(stride % 2 == 1, "an even stride always takes the same phase");
+    stride
+}
+
+/// Where the full sweeps leave what they found.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prove")
+}
+
+/// The outcomes of one sweep.
+#[derive(Default)]
+pub struct Book {
+    outcomes: Mutex<Vec<Outcome>>,
+    file: Option<PathBuf>,
+}
+
+impl Book {
+    /// One that is kept as `target/prove/NAME.jsonl`, begun anew.
+    pub fn kept(name: &str) -> Book {
+        std::fs::create_dir_all(folder()).expect("a folder");
+        let file = folder().join(format!("{name}.jsonl"));
+        std::fs::write(&file, "").expect("a file");
+        Book { outcomes: Mutex::default(), file: Some(file) }
+    }
+
+    pub fn enter(&self, outcome: Outcome) {
+        eprintln!("{}", outcome.tell());
+        if let Some(path) = &self.file {
+            let line = serde_json::to_string(&outcome).expect("plain data");
+            let mut file = std::fs::File::options().append(true).open(path).expect("the file");
+            writeln!(file, "{line}").expect("written");
+        }
+        self.outcomes.lock().expect("no panic").push(outcome);
+    }
+
+    /// Fails with all that wasn't survived.
+    #[track_caller]
+    pub fn close(self, at_least: usize) {
+        let outcomes = self.outcomes.into_inner().expect("no panic");
+        let lost: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_survived()).map(Outcome::tell).collect();
+        assert!(lost.is_empty(), "{} of {} cases:\n{}", lost.len(), outcomes.len(), lost.join("\n"));
+        assert!(outcomes.len() >= at_least, "only {} cases", outcomes.len());
+    }
+}
