@@ -1,12 +1,15 @@
 // The frame of the page: header, languages, and which view the address asks for.
 import { askLogin, comeBack } from "./account.js";
+import { adminView } from "./admin.js";
 import * as api from "./api.js";
 import { bookingView } from "./booking.js";
 import { listView } from "./events.js";
 import { language, languages, setLanguage, t } from "./i18n.js";
+import { notificationsLink, notificationsView } from "./notifications.js";
 import { reservationsView } from "./reservations.js";
 import { staffView } from "./staff.js";
 import { h } from "./ui.js";
+import { walletView } from "./wallet.js";
 
 const main = document.getElementById("main");
 let current = new AbortController();
@@ -25,11 +28,14 @@ function header() {
     ? [h("span", { class: "who" }, api.user.name),
        h("button", { type: "button", class: "button quiet", id: "logout", onclick: leave }, t("logout"))]
     : [h("button", { type: "button", class: "button", id: "login", onclick: () => askLogin() }, t("login"))];
-  const staff = ["STAFF", "ADMIN"].includes(api.user?.role) && h("a", { href: "/staff" }, t("staff"));
+  const links = api.user && h("nav", { class: "links", "aria-label": t("menu") },
+    h("a", { href: "/#/wallet" }, t("wallet")), notificationsLink(),
+    ["STAFF", "ADMIN"].includes(api.user.role) && h("a", { href: "/staff" }, t("staff")),
+    api.user.role === "ADMIN" && h("a", { href: "/#/admin", id: "admin" }, t("admin")));
   document.getElementById("top").replaceChildren(
     h("a", { class: "brand", href: "/#/" }, h("img", { src: "/assets/icon.svg", alt: "", width: 28, height: 28 }), t("title")),
     h("div", { class: "languages", role: "group", "aria-label": t("language") }, switches),
-    h("div", { class: "account" }, staff, account),
+    h("div", { class: "account" }, links, account),
   );
 }
 
@@ -47,6 +53,9 @@ function view() {
   const [first, second] = location.hash.replace(/^#\/?/, "").split("/");
   if (first === "events" && /^\d+$/.test(second)) return [t("title"), (to, signal) => bookingView(to, signal, Number(second))];
   if (first === "mine") return [t("tab.mine"), reservationsView];
+  if (first === "notifications") return [t("notifications"), notificationsView];
+  if (first === "wallet") return [t("wallet"), walletView];
+  if (first === "admin") return [t("admin"), adminView];
   const sort = first === "newest" ? "latest" : "most-reserved";
   return [t("title"), (to, signal) => listView(to, signal, sort)];
 }

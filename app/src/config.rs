@@ -156,6 +156,9 @@ pub struct MessagingArgs {
     /// SNS platform application through which devices get push messages
     #[arg(long, env = "TICKETING_SNS_PLATFORM_ARN")]
     pub sns_platform_arn: Option<String>,
+    /// SNS topic through which people who ask for it get e-mail
+    #[arg(long, env = "TICKETING_SNS_EMAIL_TOPIC_ARN")]
+    pub sns_email_topic_arn: Option<String>,
 }
 
 /// Times and limits that can be tuned.
@@ -173,10 +176,10 @@ pub struct LimitArgs {
     #[arg(long, env = "TICKETING_OFFER_SECONDS", default_value_t = 900,
           value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub offer_seconds: u32,
-    /// Requests per second of one user and instance; ADMINs have no limit. 0: no limit
+    /// Requests per second of one user; ADMINs have no limit. 0: no limit
     #[arg(long, env = "TICKETING_USER_RATE", default_value_t = 50)]
     pub user_rate: u32,
-    /// Requests per second of one address and instance, behind a load balancer as it tells. 0: no limit
+    /// Requests per second of one address, behind a load balancer as it tells. 0: no limit
     #[arg(long, env = "TICKETING_ADDRESS_RATE", default_value_t = 0)]
     pub address_rate: u32,
     /// Seconds that one request may take

@@ -2,7 +2,7 @@
 //!
 //! Below the prefix are `database/endpoint`, `database/name`, `database/secret-arn` (JSON with `username` and
 //! `password`), `redis/endpoint` (TLS), `redis/secret-arn` (text), `jwt/secret-arn` (text), and perhaps `queue/url`,
-//! `events-topic/arn`, and for a login at an OpenID provider `oidc/issuer`, `oidc/client-id`, `oidc/secret-arn` (text)
+//! `events-topic/arn`, `email-topic/arn`, and for a login at an OpenID provider `oidc/issuer`, `oidc/client-id`, `oidc/secret-arn` (text)
 //! and `public-url`. The instance may be there before them: then it waits.
 
 use crate::config::{DiscoveryArgs, ServeArgs};
@@ -139,6 +139,8 @@ impl Discovery {
         }
         let messaging = &mut args.messaging;
         messaging.sns_topic_arn = messaging.sns_topic_arn.take().or(parameters.get("events-topic/arn").cloned());
+        messaging.sns_email_topic_arn =
+            messaging.sns_email_topic_arn.take().or(parameters.get("email-topic/arn").cloned());
         messaging.sqs_queue_url = messaging.sqs_queue_url.take().or(parameters.get("queue/url").cloned());
         Ok(())
     }

@@ -6,6 +6,7 @@ use redis::{FromRedisValue, RedisError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Why Redis gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -56,25 +57,31 @@ impl Kv {
 
     /// Runs one command.
     pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, KvError> {
-        self.guard(command.query_async(&mut self.connection.clone())).await
+        self.guard("command", command.query_async(&mut self.connection.clone())).await
     }
 
     /// Runs several commands in one round trip.
     pub async fn pipe<T: FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T, KvError> {
-        self.guard(pipeline.query_async(&mut self.connection.clone())).await
+        self.guard("pipeline", pipeline.query_async(&mut self.connection.clone())).await
     }
 
     /// Runs a script, loading it where it is not known yet.
     pub async fn script<T: FromRedisValue>(&self, call: &redis::ScriptInvocation<'_>) -> Result<T, KvError> {
         let mut connection = self.connection.clone();
-        self.guard(call.invoke_async(&mut connection)).await
+        self.guard("script", call.invoke_async(&mut connection)).await
     }
 
-    async fn guard<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, KvError> {
+    async fn guard<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, KvError> {
         if !self.is_up() {
             return Err(KvError::Unavailable);
         }
-        call.await.map_err(|error| {
+        // Only traces want it: at this level it costs nothing without.
+        let span = tracing::debug_span!("redis", otel.kind = "client", db.system.name = "redis", what);
+        call.instrument(span).await.map_err(|error| {
             // A late answer alone may be our own lack of time: `watch` finds out.
             if is_outage(&error) && !error.is_timeout() && self.up.swap(false, Ordering::Relaxed) {
                 tracing::warn!(%error, "redis is unavailable, going on without it");

@@ -98,6 +98,8 @@ impl MariaDb {
                     "--skip-name-resolve",
                 ])
                 .arg(format!("--datadir={}", data.display()))
+                // Its temporary files are named by process numbers, which other containers may use in /tmp as well.
+                .env("TMPDIR", directory)
                 .output()
                 .context(
                     "cannot run mariadb-install-db; install MariaDB, such as with: apt-get install mariadb-server",
@@ -126,6 +128,7 @@ impl MariaDb {
         let mut args = vec![
             "--no-defaults".to_owned(),
             format!("--datadir={}", file("data")),
+            format!("--tmpdir={}", self.directory.display()),
             format!("--socket={}", file("socket")),
             format!("--pid-file={}", file("pid")),
             format!("--init-file={}", init.display()),

@@ -7,6 +7,7 @@ use crate::db;
 use crate::discovery::Discovery;
 use crate::events::cache::EventCache;
 use crate::events::live::Live;
+use crate::events::settle;
 use crate::health::Health;
 use crate::http::limiter::Limiter;
 use crate::kv::Kv;
@@ -96,8 +97,8 @@ impl AppState {
             attempts: Attempts::new(kv.clone(), "code4"),
             logins: Attempts::new(kv.clone(), "login"),
             live: Live::default(),
-            user_limiter: Limiter::new(args.limits.user_rate),
-            address_limiter: Limiter::new(args.limits.address_rate),
+            user_limiter: Limiter::new("user", args.limits.user_rate),
+            address_limiter: Limiter::new("address", args.limits.address_rate),
             messaging: Messaging::new(&args.messaging),
             health: Health::default(),
             role: args.role,
@@ -117,6 +118,8 @@ impl AppState {
     /// Starts what runs besides the requests, until `shutdown`.
     pub fn spawn_background(&self) {
         self.spawn(|state| async move { state.kv.clone().watch().await });
+        self.spawn(|state| async move { state.user_limiter.share(&state.kv).await });
+        self.spawn(|state| async move { state.address_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.health.watch(&state.db).await });
         self.spawn(|_| async { keep_metrics_small().await });
         if self.role.includes(Role::Worker) {
@@ -124,6 +127,7 @@ impl AppState {
             self.spawn(|state| async move { relay::run(&state).await });
             self.spawn(|state| async move { state.messaging.consume(&state).await });
             self.spawn(|state| async move { waitlist::sweep(&state).await });
+            self.spawn(|state| async move { settle::run(&state).await });
         }
         if self.role.includes(Role::Queue) {
             self.spawn(|state| async move { state.queue.run().await });

@@ -23,7 +23,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Bring the database's schema up to date
     Migrate(DatabaseArgs),
     /// Make demo events and accounts
@@ -49,7 +49,7 @@ impl Cli {
     /// The options of `serve`, for those who serve in their own process.
     pub fn serve_args<'a>(args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<ServeArgs> {
         match Self::try_parse_from(args)?.command {
-            Command::Serve(args) => Ok(args),
+            Command::Serve(args) => Ok(*args),
             _ => anyhow::bail!("these are not the options of serve"),
         }
     }

@@ -58,15 +58,10 @@ pub async fn seed(pool: &MySqlPool, password: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn events() -> [NewEvent; 3] {
+fn events() -> [NewEvent; 6] {
     let in_days = |days| OffsetDateTime::now_utc() + Duration::days(days);
     let no_queue = QueueSettings { enabled: false, admit_per_second: 10.0, max_inside: 200 };
     let tiers = [("VIP", 150_000), ("R", 110_000), ("S", 70_000)];
-    let theatre = |row: char| match row {
-        'A' | 'B' => "VIP",
-        'C'..='F' => "R",
-        _ => "S",
-    };
     [
         NewEvent {
             name: "Winter Concert".into(),
@@ -89,16 +84,7 @@ fn events() -> [NewEvent; 3] {
             event_date: in_days(45),
             sale_opens_at: None,
             total_seats: 0,
-            seats: ('A'..='J')
-                .flat_map(|row| {
-                    (1..=14).map(move |number| NewSeat {
-                        id: format!("{row}-{number}"),
-                        row: row.to_string(),
-                        number,
-                        grade: theatre(row).to_owned(),
-                    })
-                })
-                .collect(),
+            seats: theatre_seats(),
             price: 0,
             price_tiers: tiers.map(|(grade, price)| PriceTier { grade: grade.into(), price }).into(),
             max_per_order: 4,
@@ -119,5 +105,65 @@ fn events() -> [NewEvent; 3] {
             max_per_user: Some(2),
             queue: QueueSettings { enabled: true, admit_per_second: 5.0, max_inside: 100 },
         },
+        NewEvent {
+            name: "뮤지컬 〈한여름 밤의 서울〉".into(),
+            venue: "예술의전당 오페라극장".into(),
+            description: "10열 140석, VIP·R·S석".into(),
+            event_date: in_days(40),
+            sale_opens_at: None,
+            total_seats: 0,
+            seats: theatre_seats(),
+            price: 0,
+            price_tiers: tiers.map(|(grade, price)| PriceTier { grade: grade.into(), price }).into(),
+            max_per_order: 4,
+            max_per_user: Some(8),
+            queue: no_queue,
+        },
+        NewEvent {
+            name: "별빛 콘서트: 마지막 앙코르".into(),
+            venue: "고척스카이돔".into(),
+            description: "스탠딩, 대기열을 통해 순서대로 입장합니다".into(),
+            event_date: in_days(75),
+            sale_opens_at: None,
+            total_seats: 16_000,
+            seats: Vec::new(),
+            price: 132_000,
+            price_tiers: Vec::new(),
+            max_per_order: 2,
+            max_per_user: Some(2),
+            queue: QueueSettings { enabled: true, admit_per_second: 20.0, max_inside: 300 },
+        },
+        NewEvent {
+            name: "대학로 소극장 즉흥극의 밤".into(),
+            venue: "대학로 아르코예술극장".into(),
+            description: "전석 자유석, 30석 한정".into(),
+            event_date: in_days(14),
+            sale_opens_at: None,
+            total_seats: 30,
+            seats: Vec::new(),
+            price: 25_000,
+            price_tiers: Vec::new(),
+            max_per_order: 4,
+            max_per_user: None,
+            queue: no_queue,
+        },
     ]
+}
+
+/// Ten rows of fourteen seats: VIP in front, then R, then S.
+fn theatre_seats() -> Vec<NewSeat> {
+    let grade = |row: char| match row {
+        'A' | 'B' => "VIP",
+        'C'..='F' => "R",
+        _ => "S",
+    };
+    let row = |row: char| {
+        (1..=14).map(move |number| NewSeat {
+            id: format!("{row}-{number}"),
+            row: row.to_string(),
+            number,
+            grade: grade(row).to_owned(),
+        })
+    };
+    ('A'..='J').flat_map(row).collect()
 }

@@ -12,7 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
-    telemetry::init_logs();
+    let traces = telemetry::init()?;
+    let served = serve(args).await;
+    if let Some(traces) = traces {
+        tokio::task::spawn_blocking(|| traces.end()).await.context("the traces were not ended")?;
+    }
+    served
+}
+
+async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, role = ?args.role, version = env!("CARGO_PKG_VERSION"), "listening");

@@ -2,7 +2,7 @@
 
 use super::list::ListQuery;
 use super::store::{self, NewEvent, NewSeat};
-use super::{EventView, PriceTier, QueueSettings};
+use super::{EventStatus, EventView, PriceTier, QueueSettings};
 use crate::accounts::tokens::Caller;
 use crate::db::datetime;
 use crate::error::{ApiError, Problem, Result};
@@ -100,7 +100,7 @@ struct EventPatch {
     event_date: Option<String>,
     /// Like in a new event
     sale_opens_at: Option<String>,
-    /// `true` ends the sale for good
+    /// `true` ends the sale for good: all reservations end, what was paid goes back, and everybody is told
     cancelled: Option<bool>,
     #[schema(minimum = 1, maximum = 1000)]
     max_per_order: Option<u32>,
@@ -289,6 +289,7 @@ async fn create(
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 403, description = "`admin_only`", body = Problem),
     (status = 404, description = "`not_found`", body = Problem),
+    (status = 409, description = "`event_cancelled`: it cannot take place again", body = Problem),
     (status = 422, description = "`invalid_body`, `bad_time`, `bad_queue`, …", body = Problem)))]
 async fn update(
     State(state): State<AppState>,
@@ -300,10 +301,13 @@ async fn update(
     if let Some(queue) = &patch.queue {
         check_queue(queue)?;
     }
+    if patch.cancelled == Some(false) && state.events.existing(id).await?.status == EventStatus::Cancelled {
+        return Err(ApiError::conflict("event_cancelled", "people were told that the event does not take place"));
+    }
     let changed = sqlx::query(
         "UPDATE events SET name = COALESCE(?, name), venue = COALESCE(?, venue), description = COALESCE(?, description), \
          event_date = COALESCE(?, event_date), sale_opens_at = COALESCE(?, sale_opens_at), \
-         cancelled = COALESCE(?, cancelled), max_per_order = COALESCE(?, max_per_order), \
+         cancelled = cancelled OR COALESCE(?, FALSE), max_per_order = COALESCE(?, max_per_order), \
          queue_enabled = COALESCE(?, queue_enabled), queue_per_second = COALESCE(?, queue_per_second), \
          queue_max_inside = COALESCE(?, queue_max_inside) WHERE id = ?",
     )

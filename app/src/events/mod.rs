@@ -6,6 +6,7 @@ mod handlers;
 pub mod layout;
 mod list;
 pub mod live;
+pub mod settle;
 pub mod store;
 pub mod versions;
 

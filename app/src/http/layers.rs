@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::state::AppState;
+use crate::telemetry::traces;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -20,7 +22,16 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let path = request.uri().path().to_owned();
     let docs = path.starts_with("/docs");
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        %method,
+        path,
+        trace_id = Empty,
+        otel.name = Empty,
+        otel.kind = Empty,
+    );
+    traces::request_began(&span, &method, route.as_ref(), request.headers());
     let from = if state.limits.address_rate > 0 { client_address(&request) } else { String::new() };
     let limit = Duration::from_secs(state.limits.request_seconds);
     let answer = async {
@@ -45,7 +56,8 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
         }
         response
     };
-    let mut response = answer.instrument(span).await;
+    let mut response = answer.instrument(span.clone()).await;
+    traces::request_ended(&span, response.status().as_u16());
     // The viewer of the API needs its own files; other pages say themselves what they need.
     let policy = if docs {
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"

@@ -1,6 +1,7 @@
 //! The web server: all routes in one place, what surrounds every request, and the accept loop.
 
 mod connection;
+mod document;
 pub mod extract;
 mod layers;
 pub mod limiter;
@@ -67,7 +68,14 @@ fn api(role: Role) -> OpenApiRouter<AppState> {
 
 /// The OpenAPI document of the whole service.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    api(Role::All).into_openapi()
+    described(api(Role::All).into_openapi())
+}
+
+fn described(document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    document::complete(&document).unwrap_or_else(|error| {
+        tracing::error!(%error, "the API's document lacks what all operations have in common");
+        document
+    })
 }
 
 /// What a process serves until it knows where its database is: that it lives, and that it is not ready.
@@ -84,7 +92,7 @@ pub fn router(state: AppState) -> Router {
     }
     router
         .route("/metrics", get(telemetry::serve_metrics))
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", described(document)))
         .fallback(|| async { ApiError::not_found("page") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")

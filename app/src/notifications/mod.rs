@@ -1,9 +1,13 @@
-//! Notifications: stored for the user, and pushed to the user's devices.
+//! Notifications: stored for the user, and passed on to devices and by e-mail.
 
-use crate::accounts::tokens::Caller;
+mod channels;
+mod deliver;
+
+pub use deliver::notify;
+
+use crate::accounts::{self, tokens::Caller};
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::{Json, Path, Query};
-use crate::outbox::Message;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +19,11 @@ use utoipa_axum::routes;
 
 /// Routes of notifications.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(mark_read)).routes(routes!(register))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(mark_read))
+        .routes(routes!(register))
+        .routes(routes!(email, no_email))
 }
 
 /// A notification
@@ -32,7 +40,7 @@ struct NotificationView {
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     read_at: Option<OffsetDateTime>,
-    /// Whether it reached the user's devices: `NONE` (there are none), `SENT` or `FAILED`
+    /// Whether it reached the user's devices: `PENDING`, `NONE` (there are none), `SENT` or `FAILED`
     push: String,
 }
 
@@ -136,45 +144,48 @@ async fn register(State(state): State<AppState>, caller: Caller, Json(body): Jso
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Stores a notification for the user whom a message is about, once per message, and pushes it.
-pub async fn notify(state: &AppState, message: &Message, text: &str) -> Result<()> {
-    let Some(user_id) = message.user_id() else { return Ok(()) };
-    let stored = sqlx::query(
-        "INSERT IGNORE INTO notifications (message_id, user_id, kind, event_id, text, push) VALUES (?, ?, ?, ?, ?, 'NONE')",
+/// Ask for notifications by e-mail
+///
+/// They begin once the link in an e-mail to the account's address has been followed.
+#[utoipa::path(put, path = "/api/notifications/email", tag = "notifications", security(("bearer" = [])), responses(
+    (status = 202, description = "an e-mail with a link is on its way"),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 404, description = "this service sends no e-mail", body = Problem),
+    (status = 503, description = "`email_unavailable`", body = Problem)))]
+async fn email(State(state): State<AppState>, caller: Caller) -> Result<StatusCode> {
+    let user = accounts::by_id(&state.db, &caller.user_id).await?.ok_or_else(|| ApiError::not_found("account"))?;
+    let subscribed = state.messaging.subscribe_email(&user.user_id, &user.email).await;
+    let subscription = subscribed.ok_or_else(|| ApiError::not_found("e-mail service"))?.map_err(|error| {
+        tracing::warn!(error, "an address could not be subscribed");
+        ApiError::unavailable("email_unavailable", "e-mail cannot be set up now")
+    })?;
+    sqlx::query(
+        "INSERT INTO email_subscriptions (user_id, subscription_arn) VALUES (?, ?) \
+         ON DUPLICATE KEY UPDATE subscription_arn = VALUES(subscription_arn)",
     )
-    .bind(message.id)
-    .bind(user_id)
-    .bind(&message.kind)
-    .bind(message.event_id)
-    .bind(text)
+    .bind(&user.user_id)
+    .bind(subscription)
     .execute(&state.db)
     .await?;
-    if stored.rows_affected() == 0 {
-        return Ok(());
-    }
-    let endpoints: Vec<String> =
-        sqlx::query_scalar("SELECT endpoint_arn FROM devices WHERE user_id = ? AND endpoint_arn IS NOT NULL")
-            .bind(user_id)
-            .fetch_all(&state.db)
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Have no more notifications by e-mail
+#[utoipa::path(delete, path = "/api/notifications/email", tag = "notifications", security(("bearer" = [])), responses(
+    (status = 204, description = "there will be none"),
+    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 404, description = "there were none", body = Problem)))]
+async fn no_email(State(state): State<AppState>, caller: Caller) -> Result<StatusCode> {
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT subscription_arn FROM email_subscriptions WHERE user_id = ?")
+            .bind(&caller.user_id)
+            .fetch_optional(&state.db)
             .await?;
-    let mut outcome = None;
-    for endpoint in endpoints {
-        let sent = state.messaging.push(&endpoint, text).await;
-        if let Err(error) = &sent {
-            tracing::warn!(error, "a push message was not sent");
-        }
-        let label = if sent.is_ok() { "SENT" } else { "FAILED" };
-        metrics::counter!("ticketing_push_total", "outcome" => label).increment(1);
-        // One device that got it is enough.
-        outcome = if outcome == Some("SENT") { outcome } else { Some(label) };
+    let subscription = known.ok_or_else(|| ApiError::not_found("subscription"))?;
+    sqlx::query("DELETE FROM email_subscriptions WHERE user_id = ?").bind(&caller.user_id).execute(&state.db).await?;
+    // Nothing is sent any more without the row; SNS forgets what nobody confirmed by itself.
+    if let Err(error) = state.messaging.unsubscribe_email(&subscription).await {
+        tracing::info!(error, "a subscription is left at SNS");
     }
-    if let Some(outcome) = outcome {
-        sqlx::query("UPDATE notifications SET push = ? WHERE message_id = ? AND user_id = ?")
-            .bind(outcome)
-            .bind(message.id)
-            .bind(user_id)
-            .execute(&state.db)
-            .await?;
-    }
-    Ok(())
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -6,7 +6,7 @@ use crate::db;
 use crate::error::Result;
 use crate::state::AppState;
 use futures::future::join_all;
-use sqlx::QueryBuilder;
+use sqlx::{MySql, QueryBuilder};
 use std::collections::HashSet;
 
 /// Messages that are acted on one by one at the same time.
@@ -33,7 +33,7 @@ async fn unless(done: bool, work: impl Future<Output = Result<()>>) -> Result<()
     if done { Ok(()) } else { work.await }
 }
 
-/// Stores the notifications of sales to users without devices, and returns the messages that are dealt with by that.
+/// Stores the notifications of sales to users without devices and e-mail, and returns the messages that are dealt with by that.
 async fn store(state: &AppState, messages: &[Message]) -> Result<HashSet<u64>> {
     let mut sales: Vec<(&Message, &str, String)> = messages
         .iter()
@@ -45,11 +45,9 @@ async fn store(state: &AppState, messages: &[Message]) -> Result<HashSet<u64>> {
     }
     db::pad(&mut users);
     let mut sql = QueryBuilder::new("SELECT user_id FROM devices WHERE endpoint_arn IS NOT NULL AND user_id IN (");
-    let mut list = sql.separated(", ");
-    for user in users {
-        list.push_bind(user);
-    }
-    list.push_unseparated(")");
+    push_list(&mut sql, &users);
+    sql.push(" UNION SELECT user_id FROM email_subscriptions WHERE user_id IN (");
+    push_list(&mut sql, &users);
     let reachable: Vec<String> = sql.build_query_scalar().fetch_all(&state.db).await?;
     let reachable: HashSet<String> = reachable.into_iter().collect();
     sales.retain(|(_, user, _)| !reachable.contains(*user));
@@ -70,4 +68,13 @@ async fn store(state: &AppState, messages: &[Message]) -> Result<HashSet<u64>> {
             .await?;
     }
     Ok(sales.iter().map(|(message, ..)| message.id).collect())
+}
+
+/// The rest of `IN (`.
+fn push_list(sql: &mut QueryBuilder<MySql>, users: &[&str]) {
+    let mut list = sql.separated(", ");
+    for user in users {
+        list.push_bind((*user).to_owned());
+    }
+    list.push_unseparated(")");
 }

@@ -2,17 +2,33 @@
 
 use super::Message;
 use crate::error::Result;
+use crate::events::settle;
 use crate::sales::requests;
 use crate::state::AppState;
-use crate::{notifications, waitlist};
+use crate::telemetry::traces;
+use crate::{notifications, queue, waitlist};
+use tracing::Instrument;
 
 /// Acts on a message. After an error it comes again.
 pub async fn handle(state: &AppState, message: &Message) -> Result<()> {
+    let span = tracing::debug_span!("consume", otel.kind = "consumer", kind = message.kind, id = message.id);
+    traces::follow(&span, message.traceparent.as_deref());
+    act(state, message).instrument(span).await
+}
+
+async fn act(state: &AppState, message: &Message) -> Result<()> {
     if let Some(text) = text_of_sale(message) {
         return notifications::notify(state, message, &text).await;
     }
     let text = match message.kind.as_str() {
         "reservation.cancelled" => format!("Your reservation of {} is cancelled.", tickets(message)),
+        settle::CANCELLED => format!(
+            "The event does not take place: your reservation of {} has ended.{}",
+            tickets(message),
+            refund(message)
+        ),
+        settle::WAITLIST_CLOSED => "The event that you waited for does not take place.".into(),
+        queue::READY => "It is your turn: come and choose your tickets.".into(),
         waitlist::OFFERED => format!("{} came back for you. Accept the offer before it ends.", tickets(message)),
         waitlist::EXPIRED => format!("Your offer of {} has ended.", tickets(message)),
         requests::REQUESTED => match requests::carry_out(state, message).await? {
@@ -36,5 +52,12 @@ fn tickets(message: &Message) -> String {
     match message.payload["quantity"].as_u64() {
         Some(1) | None => "a ticket".into(),
         Some(quantity) => format!("{quantity} tickets"),
+    }
+}
+
+fn refund(message: &Message) -> String {
+    match message.payload["amount"].as_u64() {
+        Some(0) | None => String::new(),
+        Some(amount) => format!(" {amount} went back to your wallet."),
     }
 }

@@ -3,16 +3,18 @@
 use super::{Message, consumer};
 use crate::config::MessagingArgs;
 use crate::state::AppState;
+use crate::telemetry::traces::TRACEPARENT;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sns::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// The connection to AWS. Endpoint, region and credentials come from the environment, as for every AWS tool.
 pub struct Messaging {
-    args: MessagingArgs,
+    pub(crate) args: MessagingArgs,
     config: OnceCell<SdkConfig>,
 }
 
@@ -26,32 +28,22 @@ impl Messaging {
         self.config.get_or_init(|| aws_config::defaults(BehaviorVersion::latest()).load()).await
     }
 
-    async fn sns(&self) -> aws_sdk_sns::Client {
+    /// SNS.
+    pub(crate) async fn sns(&self) -> aws_sdk_sns::Client {
         aws_sdk_sns::Client::new(self.config().await)
     }
 
     /// Publishes at most 10 messages and returns a result for each; none when there is no topic.
     pub async fn publish(&self, messages: &[Message]) -> Option<Vec<Result<(), String>>> {
         let topic = self.args.sns_topic_arn.as_ref()?;
-        let mut call = self.sns().await.publish_batch().topic_arn(topic);
-        for (index, message) in messages.iter().enumerate() {
-            let kind = MessageAttributeValue::builder().data_type("String").string_value(&message.kind).build();
-            let entry = PublishBatchRequestEntry::builder()
-                .id(index.to_string())
-                .message(message.to_json().to_string())
-                .message_attributes(
-                    "kind",
-                    match kind {
-                        Ok(kind) => kind,
-                        Err(error) => return Some(messages.iter().map(|_| Err(error.to_string())).collect()),
-                    },
-                )
-                .build();
-            match entry {
-                Ok(entry) => call = call.publish_batch_request_entries(entry),
-                Err(error) => return Some(messages.iter().map(|_| Err(error.to_string())).collect()),
+        let entries: Result<Vec<_>, _> =
+            messages.iter().zip(0..).map(|(message, index)| entry(message, index)).collect();
+        let call = match entries {
+            Ok(entries) => {
+                self.sns().await.publish_batch().topic_arn(topic).set_publish_batch_request_entries(Some(entries))
             }
-        }
+            Err(error) => return Some(messages.iter().map(|_| Err(error.to_string())).collect()),
+        };
         Some(match call.send().await {
             Ok(answer) => (0..messages.len())
                 .map(|index| {
@@ -69,63 +61,71 @@ impl Messaging {
         })
     }
 
-    /// Makes a device reachable for push messages; none when no platform application is configured.
-    pub async fn register_device(&self, token: &str) -> Option<Result<String, String>> {
-        let platform = self.args.sns_platform_arn.as_ref()?;
-        let call = self.sns().await.create_platform_endpoint().platform_application_arn(platform).token(token);
-        Some(match call.send().await {
-            Ok(answer) => answer.endpoint_arn().map(str::to_owned).ok_or_else(|| "SNS gave no endpoint".to_owned()),
-            Err(error) => Err(told(&error)),
-        })
-    }
-
-    /// Pushes a text to a device.
-    pub async fn push(&self, endpoint_arn: &str, text: &str) -> Result<(), String> {
-        let message = json!({
-            "default": text,
-            "APNS": json!({"aps": {"alert": text}}).to_string(),
-            "GCM": json!({"notification": {"body": text}}).to_string(),
-        });
-        let call = self.sns().await.publish().target_arn(endpoint_arn).message_structure("json");
-        call.message(message.to_string()).send().await.map(drop).map_err(|error| told(&error))
-    }
-
     /// Consumes the queue until the task is dropped; returns at once when there is none. What fails comes again, and
     /// goes to the queue's dead letters after as many times as the queue says.
     pub async fn consume(&self, state: &AppState) {
         let Some(queue) = &self.args.sqs_queue_url else { return };
         let sqs = aws_sdk_sqs::Client::new(self.config().await);
         loop {
-            let received =
-                sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(10).send().await;
-            let received = match received {
-                Ok(received) => received,
+            let call = sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(10);
+            let call = call.message_attribute_names(TRACEPARENT);
+            let call = call.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            match call.send().await {
+                Ok(received) => {
+                    let work = received.messages().iter().map(|raw| deal_with(state, &sqs, queue, raw));
+                    futures::future::join_all(work).await;
+                }
                 Err(error) => {
                     tracing::warn!(error = told(&error), "the queue cannot be read");
                     tokio::time::sleep(Duration::from_secs(2)).await;
-                    continue;
-                }
-            };
-            for raw in received.messages() {
-                let Some(message) = raw.body().and_then(Message::from_envelope) else {
-                    tracing::error!(id = raw.message_id(), "a message in the queue is none of ours");
-                    continue;
-                };
-                if let Err(error) = consumer::handle(state, &message).await {
-                    tracing::warn!(id = message.id, kind = message.kind, %error, "a message will come again");
-                    continue;
-                }
-                let Some(receipt) = raw.receipt_handle() else { continue };
-                if let Err(error) = sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await {
-                    tracing::warn!(error = told(&error), "a message will come once more");
                 }
             }
         }
     }
 }
 
+fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
+    MessageAttributeValue::builder().data_type("String").string_value(value).build()
+}
+
+fn entry(message: &Message, index: usize) -> Result<PublishBatchRequestEntry, BuildError> {
+    let mut entry = PublishBatchRequestEntry::builder()
+        .id(index.to_string())
+        .message(message.to_json().to_string())
+        .message_attributes("kind", attribute(&message.kind)?);
+    if let Some(traceparent) = &message.traceparent {
+        entry = entry.message_attributes(TRACEPARENT, attribute(traceparent)?);
+    }
+    entry.build()
+}
+
+/// Acts on a message and takes it out of the queue. What failed comes back soon, and not only when the queue's own
+/// patience ends.
+async fn deal_with(state: &AppState, sqs: &aws_sdk_sqs::Client, queue: &str, raw: &aws_sdk_sqs::types::Message) {
+    let Some(receipt) = raw.receipt_handle() else { return };
+    let handled = match Message::from_delivery(raw) {
+        Some(message) => consumer::handle(state, &message).await.map_err(|error| error.to_string()),
+        None => Err("it is none of ours".into()),
+    };
+    let Err(error) = handled else {
+        if let Err(error) = sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await {
+            tracing::warn!(error = told(&error), "a message will come once more");
+        }
+        return;
+    };
+    let count = raw.attributes().and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+    let count: u32 = count.and_then(|count| count.parse().ok()).unwrap_or(1);
+    tracing::warn!(id = raw.message_id(), count, error, "a message failed");
+    metrics::counter!("ticketing_message_failures_total").increment(1);
+    let pause = i32::try_from(1_u32 << count.min(8)).unwrap_or(i32::MAX);
+    let call = sqs.change_message_visibility().queue_url(queue).receipt_handle(receipt).visibility_timeout(pause);
+    if let Err(error) = call.send().await {
+        tracing::debug!(error = told(&error), "a message comes back when the queue says");
+    }
+}
+
 /// What AWS says is wrong, without the whole answer.
-fn told<E: ProvideErrorMetadata + std::error::Error + 'static, R>(error: &SdkError<E, R>) -> String {
+pub(crate) fn told<E: ProvideErrorMetadata + std::error::Error + 'static, R>(error: &SdkError<E, R>) -> String {
     match error.as_service_error().and_then(|service| service.code().zip(service.message())) {
         Some((code, message)) => format!("{code}: {message}"),
         None => error.to_string(),
@@ -137,10 +137,17 @@ impl Message {
         json!({"id": self.id, "kind": self.kind, "eventId": self.event_id, "payload": self.payload})
     }
 
-    /// Reads what SQS delivers: our JSON, or SNS's envelope around it.
-    fn from_envelope(body: &str) -> Option<Self> {
+    /// Reads what SQS delivers: our JSON with SQS's attributes, or SNS's envelope around both.
+    fn from_delivery(raw: &aws_sdk_sqs::types::Message) -> Option<Self> {
+        let trace = raw.message_attributes().and_then(|all| all.get(TRACEPARENT)?.string_value());
+        Self::from_body(raw.body()?, trace)
+    }
+
+    fn from_body(body: &str, trace: Option<&str>) -> Option<Self> {
         let mut value: Value = serde_json::from_str(body).ok()?;
+        let mut traceparent = trace.map(str::to_owned);
         if value["Type"] == "Notification" {
+            traceparent = value["MessageAttributes"][TRACEPARENT]["Value"].as_str().map(str::to_owned);
             value = serde_json::from_str(value["Message"].as_str()?).ok()?;
         }
         Some(Self {
@@ -148,6 +155,7 @@ impl Message {
             kind: value["kind"].as_str()?.to_owned(),
             event_id: value["eventId"].as_u64()?,
             payload: value["payload"].take(),
+            traceparent,
         })
     }
 }
@@ -158,15 +166,23 @@ mod tests {
 
     #[test]
     fn messages_survive_with_and_without_an_envelope() {
-        let message = Message { id: 7, kind: "a.b".into(), event_id: 3, payload: json!({"quantity": 2}) };
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let message = Message {
+            id: 7,
+            kind: "a.b".into(),
+            event_id: 3,
+            payload: json!({"quantity": 2}),
+            traceparent: Some(trace.into()),
+        };
         let plain = message.to_json().to_string();
-        let wrapped = json!({"Type": "Notification", "Message": plain}).to_string();
-        for body in [plain, wrapped] {
-            let read = Message::from_envelope(&body).expect("ours");
+        let attributes = json!({TRACEPARENT: {"Type": "String", "Value": trace}});
+        let wrapped = json!({"Type": "Notification", "Message": plain, "MessageAttributes": attributes}).to_string();
+        for (body, attribute) in [(plain, Some(trace)), (wrapped, None)] {
+            let read = Message::from_body(&body, attribute).expect("ours");
             assert_eq!((read.id, read.kind.as_str(), read.event_id), (7, "a.b", 3));
-            assert_eq!(read.payload, message.payload);
+            assert_eq!((read.payload, read.traceparent), (message.payload.clone(), message.traceparent.clone()));
         }
-        assert!(Message::from_envelope("{}").is_none());
-        assert!(Message::from_envelope("hello").is_none());
+        assert!(Message::from_body("{}", None).is_none());
+        assert!(Message::from_body("hello", None).is_none());
     }
 }

@@ -7,6 +7,7 @@ pub mod relay;
 
 use crate::db;
 use crate::sales::ReservationView;
+use crate::telemetry::traces;
 use serde_json::{Value, json};
 use sqlx::{MySqlConnection, QueryBuilder};
 
@@ -21,6 +22,8 @@ pub struct Message {
     pub event_id: u64,
     /// Details, by kind
     pub payload: Value,
+    /// The trace in which it happened
+    pub traceparent: Option<String>,
 }
 
 impl Message {
@@ -55,10 +58,11 @@ pub async fn write(
     payloads: impl Iterator<Item = Value>,
 ) -> Result<(), sqlx::Error> {
     let payloads: Vec<String> = payloads.map(|payload| payload.to_string()).collect();
+    let trace = traces::current();
     for piece in db::pieces(&payloads) {
-        QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload) ")
+        QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload, traceparent) ")
             .push_values(piece, |mut row, payload| {
-                row.push_bind(kind).push_bind(event_id).push_bind(payload);
+                row.push_bind(kind).push_bind(event_id).push_bind(payload).push_bind(&trace);
             })
             .build()
             .execute(&mut *connection)

@@ -2,6 +2,7 @@
 
 use super::{Message, bulk};
 use crate::db;
+use crate::events::settle;
 use crate::state::AppState;
 use crate::waitlist;
 use sqlx::{MySqlConnection, QueryBuilder};
@@ -22,6 +23,7 @@ struct Row {
     event_id: u64,
     payload: String,
     attempts: u32,
+    traceparent: Option<String>,
 }
 
 /// Relays until the task is dropped.
@@ -44,7 +46,7 @@ pub async fn run(state: &AppState) {
 async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
     let mut tx = state.db.begin().await?;
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, kind, event_id, payload, attempts FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
+        "SELECT id, kind, event_id, payload, attempts, traceparent FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
     )
     .bind(BATCH)
     .fetch_all(&mut *tx)
@@ -116,6 +118,7 @@ impl Row {
             kind: self.kind.clone(),
             event_id: self.event_id,
             payload: serde_json::from_str(&self.payload).unwrap_or_default(),
+            traceparent: self.traceparent.clone(),
         }
     }
 }
@@ -137,7 +140,7 @@ async fn repair(state: &AppState, messages: &[Message]) {
     let mut sold: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     let mut freed: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for message in messages {
-        let frees = message.kind == "reservation.cancelled" || message.kind == waitlist::EXPIRED;
+        let frees = ["reservation.cancelled", waitlist::EXPIRED, settle::CANCELLED].contains(&message.kind.as_str());
         let seats = if frees { &mut freed } else { &mut sold };
         seats.entry(message.event_id).or_default().extend(message.seats());
     }

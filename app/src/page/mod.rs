@@ -42,12 +42,14 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "seatmap.css": "text/css; charset=utf-8",
         "icon.svg": "image/svg+xml",
         "account.js": SCRIPT,
+        "admin.js": SCRIPT,
         "api.js": SCRIPT,
         "app.js": SCRIPT,
         "booking.js": SCRIPT,
         "dialogs.js": SCRIPT,
         "events.js": SCRIPT,
         "i18n.js": SCRIPT,
+        "notifications.js": SCRIPT,
         "queue.js": SCRIPT,
         "reservations.js": SCRIPT,
         "seatmap.js": SCRIPT,
@@ -55,6 +57,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "texts.en.js": SCRIPT,
         "texts.ko.js": SCRIPT,
         "ui.js": SCRIPT,
+        "wallet.js": SCRIPT,
     })
 });
 

@@ -12,13 +12,18 @@ use crate::accounts::tokens::{Caller, Purpose, Tokens};
 use crate::error::{ApiError, Result};
 use crate::events::EventView;
 use crate::kv::{Kv, KvError};
+use crate::outbox;
 use crate::state::AppState;
 use redis::Script;
 use serde::{Deserialize, Serialize};
-use sqlx::MySqlPool;
+use serde_json::json;
+use sqlx::{MySqlPool, QueryBuilder};
 use std::sync::LazyLock;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// The kind of message that tells somebody that it is their turn.
+pub const READY: &str = "queue.ready";
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue.lua")));
 
@@ -203,11 +208,34 @@ impl Queue {
             .arg(event.queue_max_inside)
             .arg(FETCH_MILLISECONDS)
             .arg(opening(event.sale_opens_at));
-        let (_, admitted, waiting, _): Reply = self.kv.script(&call).await?;
+        let (admitted, waiting): (Vec<String>, i64) = self.kv.script(&call).await?;
         let labels = [("event", event.id.to_string())];
-        metrics::counter!("ticketing_queue_admitted_total", &labels).increment(u64::try_from(admitted).unwrap_or(0));
+        metrics::counter!("ticketing_queue_admitted_total", &labels).increment(admitted.len() as u64);
         metrics::gauge!("ticketing_queue_waiting", &labels).set(waiting as f64);
+        // The database may be slow or gone: nobody waits for it to be let in.
+        if !admitted.is_empty() {
+            let (queue, event_id) = (self.clone(), event.id);
+            tokio::spawn(async move {
+                if let Err(error) = queue.tell(event_id, &admitted).await {
+                    tracing::warn!(%error, event_id, "people are not told that it is their turn");
+                }
+            });
+        }
         Ok(())
+    }
+
+    /// Tells the devices of those who were let in. Who has none looks at the page.
+    async fn tell(&self, event_id: u64, users: &[String]) -> Result<(), sqlx::Error> {
+        let mut sql = QueryBuilder::new("SELECT DISTINCT user_id FROM devices WHERE user_id IN (");
+        let mut list = sql.separated(", ");
+        for user in users {
+            list.push_bind(user);
+        }
+        list.push_unseparated(")");
+        let reachable: Vec<String> = sql.build_query_scalar().fetch_all(&self.db).await?;
+        let mut connection = self.db.acquire().await?;
+        let payloads = reachable.into_iter().map(|user| json!({"userId": user, "eventId": event_id}));
+        outbox::write(&mut connection, event_id, READY, payloads).await
     }
 }
 

@@ -63,13 +63,14 @@ if command == 'admit' then
     local tokens = tonumber(redis.call('HGET', bucket, 'tokens') or '0')
     local rate = tonumber(redis.call('HGET', bucket, 'rate') or '0')
     tokens = math.min(tokens + elapsed * per_second, math.max(1, per_second))
-    local count = 0
+    local count, admitted = 0, {}
     if now >= opens then
         local free = most - redis.call('ZCARD', inside)
         count = math.max(0, math.min(math.floor(tokens), free, 1000))
         local first = redis.call('ZPOPMIN', waiting, count)
         count = #first / 2
         for i = 1, #first, 2 do
+            table.insert(admitted, first[i])
             redis.call('HDEL', bucket, 'fetched:' .. first[i])
             redis.call('ZADD', inside, now + fetch, first[i])
         end
@@ -81,7 +82,7 @@ if command == 'admit' then
         rate = rate + weight * (count / elapsed - rate)
     end
     redis.call('HSET', bucket, 'tokens', tostring(tokens), 'time', now, 'rate', tostring(rate))
-    return {'admitted', count, redis.call('ZCARD', waiting), tostring(rate)}
+    return {admitted, redis.call('ZCARD', waiting)}
 end
 
 return redis.error_reply('unknown command')

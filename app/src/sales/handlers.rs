@@ -90,6 +90,10 @@ pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
     if seats.len() > 100 || distinct.len() != seats.len() {
         return Err(ApiError::invalid("bad_seat", "seatIds must be at most 100, each once"));
     }
+    // The database cannot even compare other characters with an identifier, and others' orders would fail with it.
+    if let Some(strange) = seats.iter().find(|seat| !seat.is_ascii()) {
+        return Err(ApiError::invalid("bad_seat", format!("there is no seat {strange}")));
+    }
     match (quantity, seats.len()) {
         (None, 0) => Err(ApiError::invalid("bad_quantity", "quantity is missing")),
         (None, seats) => Ok(seats as u32),

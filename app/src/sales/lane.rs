@@ -14,6 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
 /// Orders in one transaction, at most.
 const BATCH: usize = 128;
@@ -25,6 +26,18 @@ const ATTEMPTS: u32 = 6;
 struct Job {
     order: Order,
     answer: oneshot::Sender<Outcome>,
+    /// The request that waits
+    span: Span,
+}
+
+/// A span of the first one's trace for the orders that share a transaction; the others are linked to it.
+fn shared_span(jobs: &[Job]) -> Span {
+    let first = jobs.first().map(|job| job.span.id()).unwrap_or_default();
+    let span = tracing::debug_span!(parent: first, "sell", orders = jobs.len());
+    for job in jobs.iter().skip(1) {
+        span.follows_from(&job.span);
+    }
+    span
 }
 
 /// A lane per event in use. Cheap to clone.
@@ -49,7 +62,7 @@ impl Lanes {
     /// Puts an order into its event's lane and waits for the outcome.
     pub async fn submit(&self, event_id: u64, order: Order) -> Result<ReservationView> {
         let (answer, outcome) = oneshot::channel();
-        let job = Job { order, answer };
+        let job = Job { order, answer, span: Span::current() };
         let opened = {
             let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
             match queues.get_mut(&event_id) {
@@ -90,8 +103,9 @@ impl Lanes {
             };
             if !jobs.is_empty() {
                 // In a task of its own: a panic must not close the lane for those who still wait.
-                let this = self.clone();
-                if let Err(error) = tokio::spawn(async move { this.serve(event_id, jobs).await }).await {
+                let (this, span) = (self.clone(), shared_span(&jobs));
+                let work = async move { this.serve(event_id, jobs).await };
+                if let Err(error) = tokio::spawn(work.instrument(span)).await {
                     tracing::error!(%error, event_id, "a batch of sales failed");
                 }
             }

@@ -154,6 +154,9 @@ async fn status(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<RequestView>> {
+    if !id.is_ascii() {
+        return Err(ApiError::not_found("request"));
+    }
     let mut connection = state.db.acquire().await?;
     let row: Option<Row> =
         sqlx::query_as("SELECT user_id, status, reservation_id, problem FROM reservation_requests WHERE id = ?")

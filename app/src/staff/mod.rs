@@ -115,7 +115,8 @@ async fn check_in(
                 .ok_or_else(|| ApiError::invalid("bad_ticket", "this is no ticket for this event"))?;
             (Column::Code, code.to_owned())
         }
-        (Some(code), None) => (Column::Code, code.clone()),
+        (Some(code), None) if code.is_ascii() => (Column::Code, code.clone()),
+        (Some(_), None) => return Err(ApiError::not_found("active ticket for this event")),
         (None, Some(code4)) => {
             let view = by_code4(&state, &caller, body.event_id, code4).await?;
             (Column::Reservation, view.reservation_id.to_string())

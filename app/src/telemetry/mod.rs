@@ -1,4 +1,6 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
+
+pub mod traces;
 
 use crate::state::AppState;
 use axum::extract::State;
@@ -8,7 +10,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sqlx::MySqlPool;
 use std::sync::OnceLock;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use traces::Exporter;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Upper bounds of the latency histograms, in seconds.
 const LATENCIES: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -17,10 +24,22 @@ const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// How often the books are checked.
 const AUDIT_PAUSE: Duration = Duration::from_secs(30);
 
-/// JSON lines on standard error; `RUST_LOG` says how much.
-pub fn init_logs() {
+/// JSON lines on standard error; `RUST_LOG` says how much. And traces, if there is a collector: end them at the end.
+pub fn init() -> anyhow::Result<Option<Exporter>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr).with_env_filter(filter).init();
+    let exporter = Exporter::from_environment()?;
+    match &exporter {
+        // One filter before everything costs less than one for each part.
+        None => tracing_subscriber::registry().with(filter).with(logs()).init(),
+        Some(exporter) => {
+            tracing_subscriber::registry().with(exporter.layers()).with(logs().with_filter(filter)).init()
+        }
+    }
+    Ok(exporter)
+}
+
+fn logs<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)
 }
 
 /// The metrics of this process; they are collected from the first call on.
@@ -35,9 +54,27 @@ pub fn metrics() -> Option<&'static PrometheusHandle> {
             if let Err(error) = &built {
                 tracing::error!(%error, "there will be no metrics");
             }
+            begin_at_zero();
             built.ok()
         })
         .as_ref()
+}
+
+/// What is rare is counted from zero on, so that the first time is seen as a change.
+fn begin_at_zero() {
+    for name in [
+        "ticketing_cancellations_total",
+        "ticketing_dead_letters_total",
+        "ticketing_message_failures_total",
+        "ticketing_messages_total",
+        "ticketing_tickets_sold_total",
+    ] {
+        metrics::counter!(name).increment(0);
+    }
+    for outcome in ["SENT", "FAILED"] {
+        metrics::counter!("ticketing_push_total", "outcome" => outcome).increment(0);
+        metrics::counter!("ticketing_email_total", "outcome" => outcome).increment(0);
+    }
 }
 
 /// `GET /metrics` for Prometheus. Not for what came through a load balancer: the figures are nobody's business.

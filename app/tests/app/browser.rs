@@ -10,13 +10,13 @@ use ticketing::accounts::{self, Role};
 const PASSWORD: &str = "a good password";
 
 /// An account with a password.
-async fn account(app: &App, name: &str, role: Role) -> String {
+pub async fn account(app: &App, name: &str, role: Role) -> String {
     let email = format!("{}@example.com", ticketing::random::user_id());
     accounts::upsert(&app.db, &email, PASSWORD, name, role).await.expect("an account");
     email
 }
 
-async fn log_in(browser: &Browser, email: &str) {
+pub async fn log_in(browser: &Browser, email: &str) {
     browser.keys("#login-dialog [name=email]", email).await;
     browser.keys("#login-dialog [name=password]", PASSWORD).await;
     browser.click("#login-submit").await;

@@ -68,7 +68,7 @@ impl Shifted {
             .spawn()
             .expect("the service starts");
         tokio::task::block_in_place(|| wait_for_port(port, "the service", &log)).expect("the service listens");
-        let app = app.at(&format!("127.0.0.1:{port}"));
+        let app = app.elsewhere(&format!("http://127.0.0.1:{port}"));
         // What serves while the service starts hangs up when it is ready.
         while !matches!(app.try_send(Method::GET, "/readyz", None, &[], None).await, Ok(answer) if answer.status == 200)
         {

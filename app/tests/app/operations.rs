@@ -3,6 +3,9 @@
 use crate::support::App;
 use http_body_util::BodyExt;
 use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use ticketing::accounts::Role;
 
@@ -34,6 +37,50 @@ async fn metrics_tell_about_sales_but_not_through_a_load_balancer() {
     }
     let headers = [("x-forwarded-for", "203.0.113.1")];
     app.send(hyper::Method::GET, "/metrics", None, &headers, None).await.problem(404, "not_found");
+}
+
+/// Runs a program with a text for its input; returns whether it succeeded, and what it says.
+fn checked(program: &Path, arguments: &[&Path], input: &str) -> (bool, String) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("an input").write_all(input.as_bytes()).expect("it reads");
+    let ended = child.wait_with_output().expect("it ends");
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    (ended.status.success(), said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dashboard_asks_for_what_there_is() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let queue = json!({"queue": {"enabled": true, "admitPerSecond": 100.0, "maxInside": 1}});
+    let event = app.event(&admin, 10, queue).await;
+    let order = json!({"eventId": event, "userId": "kim", "quantity": 1});
+    app.post("/api/holds", Some(&admin), order.clone()).await.expect(201);
+    app.post("/api/reservations", Some(&admin), order).await.expect(201);
+    app.available(event).await;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = crate::process::environment("TICKETING_CHECKS_VENV", "app-checks").join("bin/python");
+    let arguments = [&*directory.join("tests/grafana/check.py"), &*directory.join("grafana/ticketing.json")];
+    // Some of it is measured in the background.
+    let started = std::time::Instant::now();
+    loop {
+        let metrics = app.get("/metrics", None).await.text;
+        let (right, said) = checked(&python, &arguments, &metrics);
+        if right {
+            let (right, said) =
+                checked(&python, &arguments, &metrics.replace("ticketing_holds_total", "ticketing_holds"));
+            assert!(!right && said.contains("there is no metric ticketing_holds_total"), "{said}");
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{said}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 #[tokio::test]
@@ -153,4 +200,24 @@ async fn nobody_gets_more_than_their_share() {
         let (passed, may) = passed(&app, &user, address).await;
         assert!(may.contains(&passed), "{passed} passed, {may:?} may");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_instances_share_a_limit() {
+    let one = App::with(&["--user-rate", "5"]).await;
+    let two = one.another().await;
+    let user = one.user(Role::User).await;
+    let started = std::time::Instant::now();
+    let count = async |app: &App| {
+        let mut passed = 0_u32;
+        while started.elapsed() < Duration::from_secs(6) {
+            passed += u32::from(app.get("/api/auth/me", Some(&user)).await.status.as_u16() == 200);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        passed
+    };
+    let (first, second) = tokio::join!(count(&one), count(&two));
+    // Each for itself would let 40 pass: a burst of 10 and five per second.
+    let may = 10 + 5 * (started.elapsed().as_secs() as u32 + 1);
+    assert!((25..may + 15).contains(&(first + second)), "{first} and {second} passed, {may} may");
 }

@@ -207,13 +207,13 @@ impl App {
         }
     }
 
-    /// An instance in another process, on the same database and Redis.
-    pub fn at(&self, address: &str) -> Self {
+    /// The same database and accounts, seen through a service elsewhere, at an address such as `http://127.0.0.1:1`.
+    pub fn elsewhere(&self, url: &str) -> Self {
         Self {
             state: self.state.clone(),
             db: self.db.clone(),
             args: self.args.clone(),
-            address: address.to_owned(),
+            address: url.trim_start_matches("http://").to_owned(),
             client: self.client.clone(),
         }
     }

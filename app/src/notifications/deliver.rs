@@ -1,0 +1,85 @@
+//! Storing a notification, and passing it on to the user's devices and e-mail.
+
+use super::channels::PushError;
+use crate::error::Result;
+use crate::outbox::Message;
+use crate::state::AppState;
+
+/// Stores a notification for the user whom a message is about, once per message, and passes it on. After an error the
+/// message comes again, and what was stored but not passed on is passed on then.
+pub async fn notify(state: &AppState, message: &Message, text: &str) -> Result<()> {
+    let Some(user_id) = message.user_id() else { return Ok(()) };
+    let stored = sqlx::query(
+        "INSERT IGNORE INTO notifications (message_id, user_id, kind, event_id, text, push) \
+         VALUES (?, ?, ?, ?, ?, 'PENDING')",
+    )
+    .bind(message.id)
+    .bind(user_id)
+    .bind(&message.kind)
+    .bind(message.event_id)
+    .bind(text)
+    .execute(&state.db)
+    .await?;
+    if stored.rows_affected() == 0 && !is_pending(state, message, user_id).await? {
+        return Ok(());
+    }
+    email(state, user_id, text).await?;
+    let outcome = push(state, user_id, text).await?.unwrap_or("NONE");
+    sqlx::query("UPDATE notifications SET push = ? WHERE message_id = ? AND user_id = ?")
+        .bind(outcome)
+        .bind(message.id)
+        .bind(user_id)
+        .execute(&state.db)
+        .await?;
+    Ok(())
+}
+
+async fn is_pending(state: &AppState, message: &Message, user_id: &str) -> Result<bool> {
+    let push: Option<String> =
+        sqlx::query_scalar("SELECT push FROM notifications WHERE message_id = ? AND user_id = ?")
+            .bind(message.id)
+            .bind(user_id)
+            .fetch_optional(&state.db)
+            .await?;
+    Ok(push.as_deref() == Some("PENDING"))
+}
+
+/// Whether at least one of the user's devices got it; none when there are none.
+async fn push(state: &AppState, user_id: &str, text: &str) -> Result<Option<&'static str>> {
+    let endpoints: Vec<String> =
+        sqlx::query_scalar("SELECT endpoint_arn FROM devices WHERE user_id = ? AND endpoint_arn IS NOT NULL")
+            .bind(user_id)
+            .fetch_all(&state.db)
+            .await?;
+    let mut outcome = None;
+    for endpoint in endpoints {
+        let sent = state.messaging.push(&endpoint, text).await;
+        match &sent {
+            Ok(()) => {}
+            Err(PushError::Gone) => {
+                sqlx::query("DELETE FROM devices WHERE endpoint_arn = ?").bind(&endpoint).execute(&state.db).await?;
+            }
+            Err(error) => tracing::warn!(%error, "a push message was not sent"),
+        }
+        let label = if sent.is_ok() { "SENT" } else { "FAILED" };
+        metrics::counter!("ticketing_push_total", "outcome" => label).increment(1);
+        outcome = if outcome == Some("SENT") { outcome } else { Some(label) };
+    }
+    Ok(outcome)
+}
+
+async fn email(state: &AppState, user_id: &str, text: &str) -> Result<()> {
+    let wanted: Option<String> = sqlx::query_scalar("SELECT user_id FROM email_subscriptions WHERE user_id = ?")
+        .bind(user_id)
+        .fetch_optional(&state.db)
+        .await?;
+    if wanted.is_some() {
+        let sent = state.messaging.email(user_id, text).await;
+        if let Err(error) = &sent {
+            tracing::warn!(error, "an e-mail was not sent");
+        }
+        let label = if sent.is_ok() { "SENT" } else { "FAILED" };
+        metrics::counter!("ticketing_email_total", "outcome" => label).increment(1);
+    }
+    Ok(())
+}
