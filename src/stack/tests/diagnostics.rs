@@ -1,6 +1,6 @@
 //! Golden texts: every diagnostic as people see it.
 
-use super::{findings, service_with, stack_with};
+use super::{accepted, findings, service_with, stack_with};
 
 /// Compares with the golden text, which names neither the expression nor its arguments.
 macro_rules! check {
@@ -74,6 +74,15 @@ fn shape() {
 #[test]
 fn missing_keys() {
     check!(golden(&["environment: dev\nregoin: ap-northeast-2\n".to_owned(), "{}\n".to_owned()]));
+}
+
+#[test]
+fn tags_have_no_spaces_at_their_ends() {
+    for tags in ["{team: \" a\"}", "{team: \"a \"}", "{\"team \": a}"] {
+        let shown = findings(&stack_with(&format!("tags: {tags}\n")), &[]);
+        assert!(shown.contains("error[tags]"), "{tags}:\n{shown}");
+    }
+    accepted(&stack_with("tags: {\"Cost Center\": a b}\n"));
 }
 
 #[test]

@@ -87,16 +87,17 @@ fn tags(c: &mut Checker<'_>) {
             c.error("tags", format!("the tag `{key}` has a reserved prefix")).at_key(&path, "").report();
         } else if own.contains(&lower.as_str()) {
             c.error("tags", format!("the tag `{key}` is set by ticketctl")).at_key(&path, "leave it out").report();
-        } else if key.is_empty() || key.chars().count() > 128 || !key.chars().all(allowed) {
+        } else if key.is_empty() || key.chars().count() > 128 || !key.chars().all(allowed) || key.trim() != key {
             c.error("tags", format!("`{key}` can't be the key of a tag"))
                 .at_key(&path, "")
-                .help("1 to 128 letters, digits, spaces and + - = . _ : / @")
+                .help("1 to 128 letters, digits and + - = . _ : / @, with spaces only in between")
                 .report();
         }
-        if value.chars().count() > 256 || !value.chars().all(allowed) {
+        // Load balancers take no spaces at the ends, and others cut them off.
+        if value.chars().count() > 256 || !value.chars().all(allowed) || value.trim() != value {
             c.error("tags", format!("the value of the tag `{key}` isn't allowed in AWS"))
                 .at(&path, "")
-                .help("up to 256 letters, digits, spaces and + - = . _ : / @")
+                .help("up to 256 letters, digits and + - = . _ : / @, with spaces only in between")
                 .report();
         }
     }

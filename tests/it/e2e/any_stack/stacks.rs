@@ -235,7 +235,7 @@ fn logs() -> impl Strategy<Value = Value> {
 
 fn tags() -> impl Strategy<Value = Value> {
     let keys = select(vec!["team", "Cost Center", "owner"]);
-    btree_map(keys, "[A-Za-z0-9 @._-]{1,12}", 0..=3).prop_map(|tags| json!(tags))
+    btree_map(keys, "[A-Za-z0-9]([A-Za-z0-9 @._-]{0,10}[A-Za-z0-9])?", 0..=3).prop_map(|tags| json!(tags))
 }
 
 fn seconds(range: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = String> {
