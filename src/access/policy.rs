@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Actions, GENERAL, actions_of};
 use crate::{
     blueprint::Blueprint,
-    resource::{Bucket, log_group, parameter},
+    resource::{self, Bucket, log_group, parameter},
 };
 
 /// Where a policy is for.
@@ -62,7 +62,9 @@ pub fn statements(blueprint: &Blueprint, place: &Place) -> Vec<Statement> {
     let kinds: BTreeSet<&str> = blueprint.nodes.values().map(|node| node.kind.as_str()).collect();
     let actions: Vec<Actions> = kinds.into_iter().filter_map(actions_of).collect();
     let made: BTreeSet<&str> = actions.iter().flat_map(|actions| actions.make.iter().copied()).collect();
-    let all = actions.iter().flat_map(Actions::all).chain(GENERAL.iter().copied());
+    // A look lists every kind: one that the stack no longer has is still to be taken away.
+    let looked = resource::all().iter().filter_map(|kind| Some(actions_of(kind.name())?.find)).flatten().copied();
+    let all = actions.iter().flat_map(Actions::all).chain(looked).chain(GENERAL.iter().copied());
     let mut bound: BTreeMap<Bond, BTreeSet<&'static str>> = BTreeMap::new();
     for action in all {
         bound.entry(bond(action, made.contains(action))).or_default().insert(action);

@@ -83,6 +83,7 @@ fn needs(service: &str, operation: &str) -> Vec<String> {
         // Only emulators are asked: AWS says by a parameter which image is the newest.
         ("ec2", "DescribeImages") => &[],
         ("s3", "HeadBucket" | "ListObjectsV2") => &["ListBucket"],
+        ("s3", "HeadObject") => &["GetObject"],
         ("s3", "GetBucketLifecycleConfiguration") => &["GetLifecycleConfiguration"],
         ("s3", "PutBucketLifecycleConfiguration" | "DeleteBucketLifecycle" | "DeleteBucketLifecycleConfiguration") => {
             &["PutLifecycleConfiguration"]

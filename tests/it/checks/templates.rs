@@ -92,11 +92,15 @@ fn findings(report: &Value) -> BTreeSet<Finding> {
     failed
         .map(|failed| Finding {
             check: text(&failed["check_id"]),
-            template: text(&failed["file_path"]).trim_start_matches('/').trim_end_matches(".yaml").to_owned(),
+            template: file_stem(&text(&failed["file_path"])),
             resource: text(&failed["resource"]).rsplit('.').next().unwrap_or_default().to_owned(),
             says: text(&failed["check_name"]),
         })
         .collect()
+}
+
+fn file_stem(path: &str) -> String {
+    Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[test]
