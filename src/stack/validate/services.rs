@@ -143,7 +143,6 @@ fn health(c: &mut Checker<'_>, path: &str, service: &Service) {
     if !health.path.starts_with('/') || health.path.len() > 1024 || !health.path.chars().all(|c| c.is_ascii_graphic()) {
         c.error("health", "the health check's path must begin with `/` and have no spaces")
             .at(&at("path"), "")
-            .help("other characters than ASCII's are written as %xx")
             .report();
     }
     let slow_start = format!("{path}.slow_start");

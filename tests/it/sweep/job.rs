@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the swept change says beyond the stack file: replaced are the target group (its port) and the Redis (what it can't be
 /// changed to in place), deleted a NAT gateway with its address, made a third database and flow logs, changed the rest.
-const CHANGE: [&str; 16] = [
+const CHANGE: [&str; 20] = [
     "--set",
     "services.web.port=9090",
     "--set",
@@ -36,6 +36,10 @@ const CHANGE: [&str; 16] = [
     "alerts.email=ops@example.com",
     "--set",
     "cache.class=cache.t3.small",
+    "--set",
+    "services.web.rollout.bake=0s",
+    "--set",
+    "services.web.health.grace=1s",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +126,11 @@ impl Stage {
     pub async fn set(job: Job) -> Stage {
         let world = World::new().await;
         let cx = world.clients_of(STACK).await;
+        let stack = world.stack("dev.yaml");
         let mut stage = Stage {
             job,
-            stack: world.stack("dev.yaml"),
             world,
+            stack,
             cx,
             done: Census::default(),
             empty: Census::default(),
