@@ -68,9 +68,19 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
     Ok(pool)
 }
 
-/// Brings the schema up to date. Safe to run from several instances at once: the migrator takes a named lock.
+/// How long to wait for another instance that brings the schema up to date, in seconds.
+const MIGRATION_SECONDS: u32 = 600;
+
+/// Brings the schema up to date. Safe to run from several instances at once: one does it, the others wait.
+///
+/// The migrator's own lock isn't enough: it waits with a time-out of -1, which MariaDB takes for no time at all.
 pub async fn migrate(pool: &MySqlPool) -> anyhow::Result<()> {
-    MIGRATOR.run(pool).await.context("the schema could not be brought up to date")
+    // A connection of its own: it ends with this call, and the lock with it, however the call ends.
+    let mut connection = pool.acquire().await?.detach();
+    let lock = "SELECT GET_LOCK(LEFT(CONCAT(DATABASE(), '.migration'), 64), ?)";
+    let got: Option<i64> = sqlx::query_scalar(lock).bind(MIGRATION_SECONDS).fetch_one(&mut connection).await?;
+    anyhow::ensure!(got == Some(1), "another instance has been at the schema for {MIGRATION_SECONDS} s");
+    MIGRATOR.run(&mut connection).await.context("the schema could not be brought up to date")
 }
 
 /// Like [`migrate`], as soon as the database can be reached.

@@ -221,3 +221,17 @@ async fn all_instances_share_a_limit() {
     let may = 10 + 5 * (started.elapsed().as_secs() as u32 + 1);
     assert!((25..may + 15).contains(&(first + second)), "{first} and {second} passed, {may} may");
 }
+
+#[tokio::test]
+async fn instances_that_begin_together_make_the_schema_once() {
+    let app = App::start().await;
+    let name: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(&app.db).await.expect("its name");
+    for sql in [format!("DROP DATABASE {name}"), format!("CREATE DATABASE {name}")] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&app.db).await.expect("an empty database");
+    }
+    let pools: Vec<_> = (0..4).map(|_| ticketing::db::pool(&app.args.database).expect("a pool")).collect();
+    for migrated in futures::future::join_all(pools.iter().map(ticketing::db::migrate)).await {
+        migrated.expect("the schema");
+    }
+    assert!(ticketing::db::is_migrated(&pools[0]).await.expect("an answer"));
+}
