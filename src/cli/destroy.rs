@@ -79,16 +79,18 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
     Ok(code)
 }
 
-/// A fresh look must find nothing. AWS's lists lag behind its deletions, so that it may take a few.
+/// A fresh look must find nothing. AWS's lists lag behind its deletions, so that it may take a few: it may list what it no
+/// longer knows when it is asked about it.
 async fn audit(project: &Project) -> Result<()> {
-    let mut left = Inventory::default();
+    let mut looked = Ok(Inventory::default());
     for pause in [0, 1, 3, 6, 10] {
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        left = Inventory::take(&project.cx).await.map_err(|errors| unreadable(&errors))?;
-        if left.is_empty() {
+        looked = Inventory::take(&project.cx).await;
+        if looked.as_ref().is_ok_and(Inventory::is_empty) {
             return Ok(());
         }
     }
+    let left = looked.map_err(|errors| unreadable(&errors))?;
     let failure = Failure::new("every deletion succeeded, but AWS still lists resources of the stack");
     Err(left
         .all()
