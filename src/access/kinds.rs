@@ -193,14 +193,14 @@ access! {
         delete: ["elasticloadbalancing:DeleteRule"],
     }
     DbSubnetGroup {
-        find: ["rds:DescribeDBSubnetGroups"],
+        find: ["rds:DescribeDBSubnetGroups", "rds:ListTagsForResource"],
         make: ["rds:CreateDBSubnetGroup", "rds:AddTagsToResource"],
         finish: [],
         change: ["rds:ModifyDBSubnetGroup", "rds:AddTagsToResource"],
         delete: ["rds:DeleteDBSubnetGroup"],
     }
     DbClusterParameterGroup {
-        find: ["rds:DescribeDBClusterParameters"],
+        find: ["rds:DescribeDBClusterParameters", "rds:ListTagsForResource"],
         make: ["rds:CreateDBClusterParameterGroup", "rds:AddTagsToResource"],
         finish: ["rds:ModifyDBClusterParameterGroup"],
         change: [
@@ -209,7 +209,7 @@ access! {
         delete: ["rds:DeleteDBClusterParameterGroup"],
     }
     DbParameterGroup {
-        find: ["rds:DescribeDBParameters"],
+        find: ["rds:DescribeDBParameters", "rds:ListTagsForResource"],
         make: ["rds:CreateDBParameterGroup", "rds:AddTagsToResource"],
         finish: ["rds:ModifyDBParameterGroup"],
         change: ["rds:ModifyDBParameterGroup", "rds:ResetDBParameterGroup", "rds:AddTagsToResource"],
@@ -233,21 +233,21 @@ access! {
         delete: ["rds:DeleteDBInstance"],
     }
     CacheSubnetGroup {
-        find: ["elasticache:DescribeCacheSubnetGroups"],
+        find: ["elasticache:DescribeCacheSubnetGroups", "elasticache:ListTagsForResource"],
         make: ["elasticache:CreateCacheSubnetGroup", "elasticache:AddTagsToResource"],
         finish: [],
-        change: ["elasticache:ModifyCacheSubnetGroup"],
+        change: ["elasticache:ModifyCacheSubnetGroup", "elasticache:AddTagsToResource"],
         delete: ["elasticache:DeleteCacheSubnetGroup"],
     }
     CacheParameterGroup {
-        find: ["elasticache:DescribeCacheParameters"],
+        find: ["elasticache:DescribeCacheParameters", "elasticache:ListTagsForResource"],
         make: ["elasticache:CreateCacheParameterGroup", "elasticache:AddTagsToResource"],
         finish: ["elasticache:ModifyCacheParameterGroup"],
-        change: ["elasticache:ModifyCacheParameterGroup", "elasticache:ResetCacheParameterGroup"],
+        change: ["elasticache:ModifyCacheParameterGroup", "elasticache:ResetCacheParameterGroup", "elasticache:AddTagsToResource"],
         delete: ["elasticache:DeleteCacheParameterGroup"],
     }
     ReplicationGroup {
-        find: ["elasticache:DescribeReplicationGroups", "elasticache:DescribeCacheClusters"],
+        find: ["elasticache:DescribeReplicationGroups", "elasticache:DescribeCacheClusters", "elasticache:ListTagsForResource"],
         make: [
             "elasticache:CreateReplicationGroup", "elasticache:AddTagsToResource", "secretsmanager:GetSecretValue",
             "iam:CreateServiceLinkedRole",
@@ -256,6 +256,7 @@ access! {
         change: [
             "elasticache:ModifyReplicationGroup", "elasticache:IncreaseReplicaCount",
             "elasticache:DecreaseReplicaCount",
+            "elasticache:AddTagsToResource",
         ],
         delete: ["elasticache:DeleteReplicationGroup"],
     }
@@ -289,45 +290,45 @@ access! {
         ],
     }
     Alarm {
-        find: ["cloudwatch:DescribeAlarms"],
+        find: ["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource"],
         make: ["cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
         finish: [],
-        change: ["cloudwatch:PutMetricAlarm"],
+        change: ["cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
         delete: ["cloudwatch:DeleteAlarms"],
     }
     Dashboard {
-        find: ["cloudwatch:GetDashboard"],
+        find: ["cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource"],
         make: ["cloudwatch:PutDashboard", "cloudwatch:TagResource"],
         finish: [],
-        change: ["cloudwatch:PutDashboard"],
+        change: ["cloudwatch:PutDashboard", "cloudwatch:TagResource"],
         delete: ["cloudwatch:DeleteDashboards"],
     }
     LogGroup {
-        find: ["logs:DescribeLogGroups"],
+        find: ["logs:DescribeLogGroups", "logs:ListTagsForResource"],
         make: ["logs:CreateLogGroup", "logs:TagResource"],
         finish: ["logs:PutRetentionPolicy"],
-        change: ["logs:PutRetentionPolicy", "logs:DeleteRetentionPolicy"],
+        change: ["logs:PutRetentionPolicy", "logs:DeleteRetentionPolicy", "logs:TagResource"],
         delete: ["logs:DeleteLogGroup"],
     }
     Parameter {
-        find: ["ssm:GetParametersByPath"],
+        find: ["ssm:GetParametersByPath", "ssm:ListTagsForResource"],
         make: ["ssm:PutParameter", "ssm:AddTagsToResource"],
         finish: [],
-        change: ["ssm:PutParameter"],
+        change: ["ssm:PutParameter", "ssm:AddTagsToResource"],
         delete: ["ssm:DeleteParameter"],
     }
     Queue {
-        find: ["sqs:ListQueues", "sqs:GetQueueAttributes"],
+        find: ["sqs:ListQueues", "sqs:GetQueueAttributes", "sqs:ListQueueTags"],
         make: ["sqs:CreateQueue", "sqs:TagQueue"],
         finish: [],
-        change: ["sqs:SetQueueAttributes"],
+        change: ["sqs:SetQueueAttributes", "sqs:TagQueue"],
         delete: ["sqs:DeleteQueue"],
     }
     Topic {
-        find: ["sns:GetTopicAttributes"],
+        find: ["sns:GetTopicAttributes", "sns:ListTagsForResource"],
         make: ["sns:CreateTopic", "sns:SetTopicAttributes", "sns:TagResource"],
         finish: [],
-        change: ["sns:SetTopicAttributes"],
+        change: ["sns:SetTopicAttributes", "sns:TagResource"],
         delete: ["sns:DeleteTopic"],
     }
     Subscription {
@@ -343,14 +344,14 @@ access! {
         ],
         make: ["iam:CreateRole", "iam:TagRole"],
         finish: ["iam:PutRolePolicy"],
-        change: ["iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy"],
+        change: ["iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:TagRole"],
         delete: ["iam:DeleteRole", "iam:DeleteRolePolicy", "iam:DetachRolePolicy"],
     }
     InstanceProfile {
         find: ["iam:ListInstanceProfiles", "iam:GetInstanceProfile"],
         make: ["iam:CreateInstanceProfile", "iam:TagInstanceProfile"],
         finish: ["iam:AddRoleToInstanceProfile", "iam:PassRole"],
-        change: ["iam:AddRoleToInstanceProfile", "iam:RemoveRoleFromInstanceProfile", "iam:PassRole"],
+        change: ["iam:AddRoleToInstanceProfile", "iam:RemoveRoleFromInstanceProfile", "iam:PassRole", "iam:TagInstanceProfile"],
         delete: ["iam:DeleteInstanceProfile", "iam:RemoveRoleFromInstanceProfile"],
     }
 }

@@ -147,10 +147,8 @@ impl Probe {
         let Probe { site, log, writer, acknowledged, stop, work } = self;
         stop.cancel();
         work.join_all().await;
-        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let acknowledged = *acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = count(&log);
-        drop(log);
+        let mut seen = count(&log.lock().unwrap_or_else(PoisonError::into_inner));
         seen.acknowledged_writes = acknowledged;
         if let Some(writer) = writer {
             // A write whose answer was lost may be there as well: only less is a loss.

@@ -32,7 +32,7 @@ impl Scope for OfCluster {
         let (source, filters) = asked.terms();
         let call = cx.rds.describe_db_cluster_parameters().db_cluster_parameter_group_name(group);
         let pages = call.set_source(source).set_filters(filters).into_paginator().items().send();
-        Ok(pages.collect::<std::result::Result<_, _>>().await.map_err(Error::from)?)
+        pages.collect::<std::result::Result<_, _>>().await.map_err(Error::from)
     }
 
     async fn modify(cx: &Context, group: &str, parameters: &[Parameter]) -> Result<()> {

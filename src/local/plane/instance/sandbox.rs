@@ -234,8 +234,8 @@ mod tests {
             fs::write(environment.join("pyvenv.cfg"), format!("home = {home}\nversion = 3.11.7\n")).expect("a file");
             python(&environment).expect("paths")
         };
-        assert_eq!(with_home("/usr/bin"), [environment.clone()]);
         assert_eq!(with_home("/opt/python/bin"), [environment.clone(), "/opt/python".into()]);
+        assert_eq!(with_home("/usr/bin"), [environment]);
     }
 
     #[test]
