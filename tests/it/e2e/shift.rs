@@ -64,7 +64,7 @@ async fn blue_green_keeps_the_old_instances_for_an_instant_return() {
     // Once more, and this time to its end.
     world.on(&stack, "deploy", &[&SOON[..], &strategy].concat()).await.exits(0);
     world.on(&stack, "apply", &[&SOON[..], &["--yes"]].concat()).await.exits(0);
-    settled(&world, &stack, 3).await;
+    settled(&world, &stack, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
