@@ -3,7 +3,9 @@
 use crate::support::{App, SECRET};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sns::config::Credentials;
+use hyper::{Method, StatusCode};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ticketing::local::{Guarded, free_port, wait_for_port};
 
@@ -94,10 +96,26 @@ pub async fn service(app: &App, environment: &[(String, String)], options: &[&st
         all.push((name.to_owned(), value.to_owned()));
     }
     let program = Path::new(env!("CARGO_BIN_EXE_ticketing"));
-    Running::start(program, &all, |port, _| {
+    let running = Running::start(program, &all, |port, _| {
         let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
         arguments
     })
-    .await
+    .await;
+    ready(app, &running).await;
+    running
+}
+
+/// Waits as a load balancer does: a process that listens isn't ready yet, and lets go of its first connections when it is.
+async fn ready(app: &App, running: &Running) {
+    let there = app.elsewhere(&format!("http://127.0.0.1:{}", running.port));
+    let started = Instant::now();
+    loop {
+        let answer = there.try_send(Method::GET, "/readyz", None, &[], None).await;
+        if answer.is_ok_and(|answer| answer.status == StatusCode::OK) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "it doesn't get ready: {}", running.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
