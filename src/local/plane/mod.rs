@@ -163,6 +163,15 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// Ends the process of a server that is wanted no more, and gives back all that it had: its files in `directory`, its
+    /// certificate, its address.
+    async fn retire(&self, name: &str, directory: &Path) -> Result<(), Error> {
+        self.processes.stop(name, Duration::ZERO).await?;
+        remove_directory(directory)?;
+        self.authority.revoke(name)?;
+        self.addresses.release(name)
+    }
+
     fn open(options: Options) -> Result<Self, Error> {
         let Options { endpoint, data, cache } = options;
         crate::local::create_private(&data)?;

@@ -4,7 +4,6 @@ mod group;
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -68,11 +67,7 @@ async fn retire(ground: &Ground, wanted: &BTreeSet<&str>) -> Result<(), Error> {
         if wanted.contains(thing) {
             continue;
         }
-        let name = format!("{PREFIX}{thing}");
-        ground.processes.stop(&name, Duration::ZERO).await?;
-        super::remove_directory(&path)?;
-        ground.authority.revoke(&name)?;
-        ground.addresses.release(&name)?;
+        ground.retire(&format!("{PREFIX}{thing}"), &path).await?;
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -102,11 +101,7 @@ async fn retire(ground: &Ground, world: &World) -> Result<(), Error> {
                 super::remove(&path)?;
             }
         } else if path.is_dir() && !wanted.contains(thing) && !writers.contains(thing) {
-            let name = format!("{PREFIX}{thing}");
-            ground.processes.stop(&name, Duration::ZERO).await?;
-            super::remove_directory(&path)?;
-            ground.authority.revoke(&name)?;
-            ground.addresses.release(&name)?;
+            ground.retire(&format!("{PREFIX}{thing}"), &path).await?;
         }
     }
     Ok(())
