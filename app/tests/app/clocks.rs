@@ -165,12 +165,7 @@ async fn a_clock_that_is_ahead_does_not_block_a_seat_that_was_sold_without_redis
     assert_eq!(held["exclusive"], false);
     let sold = confirm(late, &admin, &held).await.expect(201);
     servers.redis.restart().expect("Redis starts");
-    let used_again = async {
-        while !app.state.kv.probe().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), used_again).await.expect("Redis is used again");
+    app.redis_is_used_again().await;
     app.delete(&format!("/api/reservations/{}", sold["reservationId"]), Some(&admin)).await.expect(204);
     let held = app.post("/api/holds", Some(&admin), hold(event, "lee", "A-1")).await.expect(201);
     confirm(&app, &admin, &held).await.expect(201);

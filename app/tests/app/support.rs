@@ -321,6 +321,16 @@ impl App {
         event["availableSeats"].as_u64().expect("a number")
     }
 
+    /// Waits until a Redis that is there again is used again: an attempt to connect that began before may have to fail first.
+    pub async fn redis_is_used_again(&self) {
+        let used_again = async {
+            while !self.state.kv.probe().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), used_again).await.expect("Redis is used again");
+    }
+
     /// Reads the invariants of a sale back from the database and returns the tickets sold.
     #[track_caller]
     pub fn check_event(&self, event: u64) -> impl Future<Output = u64> + '_ {

@@ -114,7 +114,7 @@ pub enum Kind {
     LostAnswer,
     /// The call waits before it is carried out.
     Delay { milliseconds: u64 },
-    /// A read answers as it did before the service's changes of the last seconds.
+    /// A read answers as it did so many seconds ago, as far as it was asked for then.
     ListLag { seconds: u64 },
     /// This call and every mutating one after it hang, until the faults are replaced; then their connections end.
     Pause { when: When },
@@ -177,7 +177,8 @@ struct Inner {
     paused: bool,
     numbers: u64,
     records: VecDeque<Record>,
-    changed: HashMap<String, Instant>,
+    /// When each service was changed, in order, since there is a lag.
+    changes: HashMap<String, Vec<Instant>>,
     reads: HashMap<Vec<u8>, (Instant, Reply)>,
 }
 
@@ -195,7 +196,7 @@ impl FaultState {
             paused: false,
             numbers: 0,
             records: VecDeque::new(),
-            changed: HashMap::new(),
+            changes: HashMap::new(),
             reads: HashMap::new(),
         };
         Self { inner: Mutex::new(inner), generation: watch::Sender::new(0) }
@@ -213,7 +214,7 @@ impl FaultState {
         // A lag that goes on still tells of what was before.
         if !inner.lags() {
             inner.reads.clear();
-            inner.changed.clear();
+            inner.changes.clear();
         }
         drop(inner);
         self.generation.send_modify(|generation| *generation += 1);
@@ -342,15 +343,16 @@ impl FaultState {
         let _ = generation.wait_for(|generation| *generation != now).await;
     }
 
-    /// The last answer to the same read, when it is older than a change of the service that is younger than `lag`.
+    /// The last answer to the same read, when the service was changed since, and only within `lag`: an answer that a change of
+    /// before then would have altered is further behind than a list may be.
     fn stale(&self, call: &Call, lag: Duration) -> Option<Reply> {
         if call.is_mutating() {
             return None;
         }
         let inner = self.inner();
-        let changed = *inner.changed.get(&call.service)?;
         let (read, reply) = inner.reads.get(&read_key(call))?;
-        (changed.elapsed() < lag && *read < changed).then(|| reply.clone())
+        let first_since = inner.changes.get(&call.service)?.iter().find(|change| *change > read)?;
+        (first_since.elapsed() < lag).then(|| reply.clone())
     }
 
     /// Keeps what list lag needs, only while a lag is configured.
@@ -360,7 +362,7 @@ impl FaultState {
             return;
         }
         if call.is_mutating() {
-            inner.changed.insert(call.service.clone(), Instant::now());
+            inner.changes.entry(call.service.clone()).or_default().push(Instant::now());
         } else {
             inner.reads.insert(read_key(call), (Instant::now(), reply.clone()));
         }
