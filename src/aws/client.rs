@@ -1,22 +1,14 @@
 //! One SDK configuration, one client per service.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        interceptors::{
-            Intercept,
-            context::{BeforeTransmitInterceptorContextRef, InterceptorContext},
-        },
-        retries::classifiers::{ClassifyRetry, RetryAction},
-        runtime_components::RuntimeComponents,
-    },
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction},
 };
-use aws_smithy_types::config_bag::ConfigBag;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
-use super::{Emulator, Error, Result};
+use super::{Emulator, Error, Result, fence::Fenced, fence::Permit};
 
 /// Where to send calls and as whom: what the command line says over the SDK's default chain.
 #[derive(Clone, Debug, Default)]
@@ -181,33 +173,6 @@ impl Context {
     /// The ARN of something in this account and region.
     pub async fn arn(&self, service: &str, resource: &str) -> Result<String> {
         Ok(format!("arn:{}:{service}:{}:{}:{resource}", partition(&self.region), self.region, self.account().await?))
-    }
-}
-
-/// Whether a call may be sent now; if not, why, in words.
-pub type Permit = Arc<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
-
-/// Lets no call out without a permit.
-struct Fenced(Permit);
-
-impl std::fmt::Debug for Fenced {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Fenced")
-    }
-}
-
-impl Intercept for Fenced {
-    fn name(&self) -> &'static str {
-        "fenced"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> std::result::Result<(), BoxError> {
-        (self.0)().map_err(BoxError::from)
     }
 }
 

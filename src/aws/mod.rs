@@ -3,9 +3,11 @@
 mod client;
 mod endpoint;
 mod error;
+mod fence;
 pub mod tags;
 
-pub use client::{Context, Permit, Target, dns_suffix, partition};
+pub use client::{Context, Target, dns_suffix, partition};
 pub use endpoint::Emulator;
 pub use error::{Class, Error, Result};
+pub use fence::Permit;
 pub use tags::Tags;

@@ -56,6 +56,22 @@ pub enum State {
 }
 
 impl Entry {
+    /// One that could not even be prepared.
+    pub fn unprepared(name: String, resource: &str, error: &Error) -> Self {
+        Self { name, resource: resource.to_owned(), state: State::Failed, detail: error.to_string(), ..Self::default() }
+    }
+
+    /// Says how a server is, `up` or not: what it was settled to, if it was since its process began, and what trouble there is.
+    pub fn in_condition(mut self, up: bool, settled: Option<&str>, trouble: Option<String>) -> Self {
+        self.state = match (&trouble, settled) {
+            (Some(_), _) => State::Failed,
+            (None, Some(_)) if up => State::Running,
+            _ => State::Starting,
+        };
+        self.detail = trouble.or(settled.map(str::to_owned)).unwrap_or_default();
+        self
+    }
+
     /// Takes over what the process table says: the pid, since when, how many restarts.
     pub fn with_process(mut self, processes: &Processes, alive: Option<Alive>) -> Self {
         self.pid = alive.map(|alive| alive.pid);

@@ -99,28 +99,41 @@ async fn a_sample_of_destroys_cut_short_goes_on() {
     sampled(Job::Destroy, 41).await;
 }
 
-/// Every change of every job; signals, and lists that lag, at every so manieth.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes an hour: make kill-sweep"]
-async fn all() {
-    let book = Book::kept("kill");
-    let mut expected = 0;
-    for job in Job::ALL {
-        let stages = futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await;
-        let calls = &stages[0].calls;
-        let mut cases = every(calls, Ending::Kill);
-        for (at, ending) in Ending::SIGNALS.into_iter().enumerate() {
-            cases.extend(sample(every(calls, ending).split_off(at), SIGNAL_STRIDE));
-        }
-        let makes_something = |call: &Call| call.service == "ec2" && call.operation != "CreateTags";
-        let lagging: Vec<_> = calls.iter().filter(|call| makes_something(call)).cloned().collect();
-        cases.extend(every(&lagging, Ending::KillLagging).into_iter().filter(|case| case.when == "after"));
-        let mut cases: Vec<_> = cases.into_iter().step_by(stride()).collect();
-        expected += cases.len();
-        // From the end: the next case is the last one.
-        cases.reverse();
-        let cases = Mutex::new(cases);
-        futures::future::join_all(stages.iter().map(|stage| work(stage, &cases, &book))).await;
+/// Every change of a job; signals, and lists that lag, at every so manieth.
+async fn swept(job: Job) {
+    let book = Book::kept(&format!("kill-{}", job.name()));
+    let stages = futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await;
+    let calls = &stages[0].calls;
+    let mut cases = every(calls, Ending::Kill);
+    for (at, ending) in Ending::SIGNALS.into_iter().enumerate() {
+        cases.extend(sample(every(calls, ending).split_off(at), SIGNAL_STRIDE));
     }
+    let makes_something = |call: &Call| call.service == "ec2" && call.operation != "CreateTags";
+    let lagging: Vec<_> = calls.iter().filter(|call| makes_something(call)).cloned().collect();
+    cases.extend(every(&lagging, Ending::KillLagging).into_iter().filter(|case| case.when == "after"));
+    let mut cases: Vec<_> = cases.into_iter().step_by(stride()).collect();
+    let expected = cases.len();
+    // From the end: the next case is the last one.
+    cases.reverse();
+    let cases = Mutex::new(cases);
+    futures::future::join_all(stages.iter().map(|stage| work(stage, &cases, &book))).await;
     book.close(expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half an hour: make kill-sweep"]
+async fn every_apply() {
+    swept(Job::Apply).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half an hour: make kill-sweep"]
+async fn every_change() {
+    swept(Job::Change).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half an hour: make kill-sweep"]
+async fn every_destroy() {
+    swept(Job::Destroy).await;
 }

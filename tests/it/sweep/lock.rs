@@ -148,7 +148,7 @@ async fn a_lock_outlives_nobody_and_fences_out_who_slept() {
 /// At seven points of each job.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes half an hour: make prove"]
-async fn all() {
+async fn every_job() {
     let book = Book::kept("lock");
     let stages = futures::future::join_all(Job::ALL.map(Stage::set)).await;
     futures::future::join_all(stages.iter().map(|stage| swept(stage, &book, 8))).await;

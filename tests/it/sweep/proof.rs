@@ -7,7 +7,11 @@ use std::fmt::Write;
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::sweep::report::{Outcome, folder, stride, workers};
+use crate::sweep::report::{Outcome, folder, workers};
+
+/// The files that the full sweeps leave.
+const SWEEPS: [&str; 7] =
+    ["kill-apply", "kill-change", "kill-destroy", "lock", "fault-apply", "fault-change", "fault-destroy"];
 
 const TEMPLATE: &str = include_str!("report.html.tera");
 
@@ -16,6 +20,8 @@ const TEMPLATE: &str = include_str!("report.html.tera");
 struct Line {
     promise: String,
     cases: usize,
+    /// One of so many was taken.
+    of: usize,
     survived: usize,
     duplicates: usize,
     orphans: usize,
@@ -35,6 +41,7 @@ fn lines(outcomes: &[Outcome]) -> Vec<Line> {
         Line {
             promise: promise.to_owned(),
             cases: outcomes.len(),
+            of: outcomes.iter().map(|outcome| outcome.of).max().unwrap_or(1),
             survived: outcomes.iter().filter(|outcome| outcome.is_survived()).count(),
             duplicates: outcomes.iter().map(|outcome| outcome.duplicates.len()).sum(),
             orphans: outcomes.iter().map(|outcome| outcome.orphans.len()).sum(),
@@ -48,14 +55,10 @@ fn lines(outcomes: &[Outcome]) -> Vec<Line> {
 /// The conditions, in one line.
 fn conditions() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = match stride() {
-        1 => "every case".to_owned(),
-        stride => format!("one of {stride} kills and faults"),
-    };
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
     format!(
         "{date}, ticketctl {}, development build; stacks/dev.yaml against moto behind the strict gateway, {} clouds side by side \
-         on the same {cores} cores; {share}",
+         on the same {cores} cores",
         env!("CARGO_PKG_VERSION"),
         workers()
     )
@@ -63,13 +66,14 @@ fn conditions() -> String {
 
 fn text(lines: &[Line], conditions: &str) -> String {
     let mut text = format!(
-        "{conditions}\n\n| promise | cases | survived | duplicates | orphans | median | longest |\n|---|---|---|---|---|---|---|\n"
+        "{conditions}\n\n| promise | cases | taken | survived | duplicates | orphans | median | longest |\n|---|---|---|---|---|---|---|---|\n"
     );
     for line in lines {
-        let Line { promise, cases, survived, duplicates, orphans, seconds_median, seconds_most } = line;
+        let Line { promise, cases, of, survived, duplicates, orphans, seconds_median, seconds_most } = line;
+        let taken = if *of == 1 { "all".to_owned() } else { format!("1 of {of}") };
         writeln!(
             text,
-            "| {promise} | {cases} | {survived} | {duplicates} | {orphans} | {seconds_median:.1} s | {seconds_most:.1} s |"
+            "| {promise} | {cases} | {taken} | {survived} | {duplicates} | {orphans} | {seconds_median:.1} s | {seconds_most:.1} s |"
         )
         .expect("a text");
     }
@@ -92,7 +96,7 @@ fn page(lines: &[Line], outcomes: &[Outcome], conditions: &str) -> String {
 #[ignore = "after the full sweeps: make prove"]
 fn report() {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for sweep in ["kill", "lock", "fault"] {
+    for sweep in SWEEPS {
         let path = folder().join(format!("{sweep}.jsonl"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         outcomes.extend(text.lines().map(|line| serde_json::from_str::<Outcome>(line).expect("an outcome")));
@@ -111,6 +115,7 @@ fn a_report_counts_by_promise_and_shows_what_was_lost() {
         promise: promise.to_owned(),
         case: "before ec2:CreateVpc #1".to_owned(),
         seconds,
+        of: 3,
         duplicates: Vec::new(),
         orphans: orphans.iter().map(ToString::to_string).collect(),
         faults: Vec::new(),
@@ -118,7 +123,10 @@ fn a_report_counts_by_promise_and_shows_what_was_lost() {
     let outcomes = [outcome("b", 1.0, &[]), outcome("a", 3.0, &["<vpc>"]), outcome("a", 2.0, &[])];
     let lines = lines(&outcomes);
     let told = text(&lines, "here");
-    assert!(told.contains("| a | 2 | 1 | 0 | 1 | 3.0 s | 3.0 s |\n| b | 1 | 1 | 0 | 0 | 1.0 s | 1.0 s |"), "{told}");
+    assert!(
+        told.contains("| a | 2 | 1 of 3 | 1 | 0 | 1 | 3.0 s | 3.0 s |\n| b | 1 | 1 of 3 | 1 | 0 | 0 | 1.0 s | 1.0 s |"),
+        "{told}"
+    );
     let page = page(&lines, &outcomes, "here");
     assert!(page.contains("&lt;vpc&gt;") && !page.contains("<vpc>"), "{page}");
 }

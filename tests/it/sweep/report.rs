@@ -14,6 +14,8 @@ pub struct Outcome {
     pub promise: String,
     pub case: String,
     pub seconds: f64,
+    /// It stands for so many cases, of which one was taken.
+    pub of: usize,
     pub duplicates: Vec<String>,
     pub orphans: Vec<String>,
     pub faults: Vec<String>,
@@ -22,7 +24,7 @@ pub struct Outcome {
 impl Outcome {
     pub fn new(promise: &str, case: String, seconds: f64, findings: Findings) -> Outcome {
         let Findings { duplicates, orphans, faults } = findings;
-        Outcome { promise: promise.to_owned(), case, seconds, duplicates, orphans, faults }
+        Outcome { promise: promise.to_owned(), case, seconds, of: stride(), duplicates, orphans, faults }
     }
 
     pub fn is_survived(&self) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::node::{Node, PREFIX, quoted};
 use crate::local::plane::process::{Alive, Kept};
 use crate::local::plane::world::{CacheGroup, CacheNode};
-use crate::local::plane::{Entry, Error, Ground, Names, State, world};
+use crate::local::plane::{Entry, Error, Ground, Names, world};
 
 /// How often a node is asked whether it still has its part.
 const CHECK: Duration = Duration::from_secs(3);
@@ -66,13 +66,9 @@ impl Group {
         for wished in &wish.nodes {
             match Node::of(ground, wish, wished) {
                 Ok(node) => members.push(Member { wish: wished, node, alive: None, up: false, failed: None }),
-                Err(error) => entries.push(Entry {
-                    name: format!("{PREFIX}{}", wished.id),
-                    resource: wished.id.clone(),
-                    state: State::Failed,
-                    detail: error.to_string(),
-                    ..Entry::default()
-                }),
+                Err(error) => {
+                    entries.push(Entry::unprepared(format!("{PREFIX}{}", wished.id), &wished.id, &error));
+                }
             }
         }
         let done = self.run(ground, wish, changes, &mut members, password).await;
@@ -82,21 +78,14 @@ impl Group {
             let settled = self.settled.get(&member.node.id);
             let settled = settled.filter(|settled| member.alive.is_some_and(|alive| alive.pid == settled.pid));
             let trouble = member.failed.clone().or(trouble.clone().filter(|_| member.wish.primary));
-            let state = match (&trouble, settled) {
-                (Some(_), _) => State::Failed,
-                (None, Some(_)) if member.up => State::Running,
-                _ => State::Starting,
-            };
-            let detail = settled.map(|settled| settled.detail.clone()).unwrap_or_default();
             let entry = Entry {
                 name: member.node.name(),
                 resource: member.node.id.clone(),
                 role: if member.wish.primary { "primary" } else { "replica" }.to_owned(),
                 address: member.node.place(),
-                state,
-                detail: trouble.unwrap_or(detail),
                 ..Entry::default()
             };
+            let entry = entry.in_condition(member.up, settled.map(|settled| settled.detail.as_str()), trouble);
             entry.with_process(&ground.processes, member.alive)
         }));
         (entries, names)

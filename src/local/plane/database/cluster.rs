@@ -77,13 +77,9 @@ impl Cluster {
         for instance in &wish.instances {
             match Server::of(ground, wish, instance, &base.user) {
                 Ok(server) => members.push(Member { wish: instance, server, alive: None, up: false, failed: None }),
-                Err(error) => entries.push(Entry {
-                    name: format!("{PREFIX}{}", instance.id),
-                    resource: instance.id.clone(),
-                    state: State::Failed,
-                    detail: error.to_string(),
-                    ..Entry::default()
-                }),
+                Err(error) => {
+                    entries.push(Entry::unprepared(format!("{PREFIX}{}", instance.id), &instance.id, &error));
+                }
             }
         }
         let stopped = matches!(wish.status.as_str(), "stopped" | "stopping");
@@ -99,22 +95,18 @@ impl Cluster {
             let settled = self.settled.get(&member.server.id);
             let settled = settled.filter(|settled| member.alive.is_some_and(|alive| alive.pid == settled.pid));
             let trouble = member.failed.clone().or(trouble.clone().filter(|_| is_writer));
-            let state = match (stopped, &trouble, settled) {
-                (true, None, _) => State::Stopped,
-                (_, Some(_), _) => State::Failed,
-                (false, None, Some(_)) if member.up => State::Running,
-                _ => State::Starting,
-            };
-            let detail = settled.map(|settled| settled.detail.clone()).unwrap_or_default();
+            let is_stopped = stopped && trouble.is_none();
             let entry = Entry {
                 name: member.server.name(),
                 resource: member.server.id.clone(),
                 role: if is_writer { "writer" } else { "reader" }.to_owned(),
                 address: member.server.place(),
-                state,
-                detail: trouble.unwrap_or(detail),
                 ..Entry::default()
             };
+            let mut entry = entry.in_condition(member.up, settled.map(|settled| settled.detail.as_str()), trouble);
+            if is_stopped {
+                entry.state = State::Stopped;
+            }
             entry.with_process(&ground.processes, member.alive)
         }));
         (entries, names)
