@@ -21,6 +21,9 @@ pub const GENERAL: &[&str] = &[
     "servicequotas:GetServiceQuota",
 ];
 
+/// What a listener with a certificate needs beside the actions of its kind: the preflight asks what the certificate is worth.
+pub const CERTIFICATE: &str = "acm:DescribeCertificate";
+
 /// A kind whose actions are known. Each must be: the list of all kinds is made into the table below.
 trait Access: Kind {
     const ACTIONS: Actions;

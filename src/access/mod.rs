@@ -3,7 +3,7 @@
 mod kinds;
 mod policy;
 
-pub use kinds::{GENERAL, actions_of};
+pub use kinds::{CERTIFICATE, GENERAL, actions_of};
 pub use policy::{Place, Statement, document, statements};
 
 /// The actions of a kind, as IAM names them: `ec2:CreateVpc`.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Actions, GENERAL, actions_of};
+use super::{Actions, CERTIFICATE, GENERAL, actions_of};
 use crate::{
     blueprint::Blueprint,
-    resource::{self, Bucket, log_group, parameter},
+    resource::{self, Bucket, Kind, Listener, log_group, parameter},
 };
 
 /// Where a policy is for.
@@ -69,7 +69,21 @@ pub fn statements(blueprint: &Blueprint, place: &Place) -> Vec<Statement> {
     for action in all {
         bound.entry(bond(action, made.contains(action))).or_default().insert(action);
     }
-    bound.into_iter().map(|(bond, actions)| statement(bond, actions, &blueprint.stack, place)).collect()
+    let mut all: Vec<_> =
+        bound.into_iter().map(|(bond, actions)| statement(bond, actions, &blueprint.stack, place)).collect();
+    let resources = certificates(blueprint);
+    if !resources.is_empty() {
+        let actions = BTreeSet::from([CERTIFICATE]);
+        all.push(Statement { sid: "Certificates", actions, resources, conditions: BTreeMap::new() });
+    }
+    all
+}
+
+/// The ARNs of the listeners' certificates: somebody else made these.
+fn certificates(blueprint: &Blueprint) -> Vec<String> {
+    let listeners = blueprint.nodes.values().filter(|node| node.kind == Listener::NAME);
+    let arns: BTreeSet<&str> = listeners.filter_map(|node| node.spec["tls"]["certificate"].as_str()).collect();
+    arns.into_iter().map(str::to_owned).collect()
 }
 
 /// The statements as an IAM policy document. Without their names: a role takes 10,240 characters, and a large stack needs
@@ -185,8 +199,12 @@ mod tests {
     use std::path::Path;
 
     fn policy(file: &str) -> Vec<Statement> {
+        policy_with(file, &[])
+    }
+
+    fn policy_with(file: &str, sets: &[String]) -> Vec<Statement> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(file);
-        let stack = load(&path, &[]).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
+        let stack = load(&path, sets).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
         let place = Place { partition: "aws".into(), region: stack.region.clone(), account: "123456789012".into() };
         statements(&compile(&stack, &facts(&stack)), &place)
     }
@@ -211,6 +229,17 @@ mod tests {
         let all = |file| policy(file).into_iter().flat_map(|statement| statement.actions).collect::<BTreeSet<_>>();
         assert!(all("dev.yaml").contains("rds:CreateDBCluster"));
         assert!(!all("localstack.yaml").iter().any(|action| action.starts_with("rds:Create")));
+    }
+
+    #[test]
+    fn a_certificate_may_be_looked_at_where_there_is_one() {
+        let arn = "arn:aws:acm:ap-northeast-2:123456789012:certificate/1";
+        let looks = |sets: &[String]| {
+            let mut statements = policy_with("dev.yaml", sets).into_iter();
+            statements.find(|statement| statement.actions.contains(CERTIFICATE)).map(|statement| statement.resources)
+        };
+        assert_eq!(looks(&[]), None);
+        assert_eq!(looks(&[format!("ingress.certificate={arn}")]), Some(vec![arn.to_owned()]));
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub struct Context {
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub sts: aws_sdk_sts::Client,
     pub quotas: aws_sdk_servicequotas::Client,
+    pub acm: aws_sdk_acm::Client,
     account: Arc<OnceCell<String>>,
     config: SdkConfig,
 }
@@ -119,6 +120,7 @@ impl Context {
             cloudwatch: client!(aws_sdk_cloudwatch),
             sts: client!(aws_sdk_sts),
             quotas: client!(aws_sdk_servicequotas),
+            acm: client!(aws_sdk_acm),
             account: Arc::new(OnceCell::new()),
             config: config.clone(),
         }

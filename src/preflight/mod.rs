@@ -1,9 +1,9 @@
 //! What would fail later, asked before anything is made: permissions, quotas, names that others have, machines and engine
-//! versions that aren't offered, address ranges.
+//! versions that aren't offered, address ranges, certificates that aren't issued.
 //!
 //! No question here decides over a plan: what may not be asked, or what an endpoint can't answer, is told once.
-//! Whether a certificate is issued isn't asked: only ACM knows, and the listener's creation tells.
 
+mod certificates;
 mod names;
 mod offers;
 mod outlook;
@@ -45,13 +45,14 @@ pub enum Scope {
 /// Asks all questions at once; the answers are in order of their weight, each once.
 pub async fn run(cx: &Context, blueprint: &Blueprint, plan: &Plan, scope: Scope) -> Vec<Finding> {
     let look = Look { cx, blueprint, plan, scope };
-    let questions: [(&str, BoxFuture<'_, Result<Vec<Finding>>>); 6] = [
+    let questions: [(&str, BoxFuture<'_, Result<Vec<Finding>>>); 7] = [
         ("permissions", permissions::ask(&look).boxed()),
         ("quotas", quotas::ask(&look).boxed()),
         ("names", names::ask(&look).boxed()),
         ("address ranges", names::overlaps(&look).boxed()),
         ("instance types", offers::machines(&look).boxed()),
         ("engine versions", offers::engine(&look).boxed()),
+        ("the certificate", certificates::ask(&look).boxed()),
     ];
     let answers = join_all(questions.map(|(what, question)| async move { (what, question.await) })).await;
     let mut findings: Vec<Finding> = answers

@@ -52,7 +52,9 @@ impl Outlook {
         }
         let forecast = engine::forecast(plan, blueprint, inventory)?;
         let makes = plan.summary.create + plan.summary.replace > 0;
-        let preflight = async { if makes { super::run(cx, blueprint, plan, Scope::Plan).await } else { Vec::new() } };
+        // A listener that is there may be given another certificate.
+        let asks = makes || super::certificates::steps(plan).next().is_some();
+        let preflight = async { if asks { super::run(cx, blueprint, plan, Scope::Plan).await } else { Vec::new() } };
         let (preflight, last_time) = tokio::join!(preflight, last_time(cx, plan));
         let month = month(blueprint, inventory, &cx.region);
         Ok(Some(Outlook { preflight, forecast, last_time, month }))

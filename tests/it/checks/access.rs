@@ -26,19 +26,24 @@ fn reference() -> Value {
     serde_json::from_slice(&text).expect("JSON")
 }
 
+/// Of every ready stack, without and with a certificate.
 fn policies() -> Vec<(PathBuf, Vec<Statement>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks");
     let files = std::fs::read_dir(folder).expect("the ready stacks").map(|file| file.expect("a file").path());
     let stacks = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    stacks
-        .map(|path| {
-            let stack = load(&path, &[]).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
+    let read =
+        |path: &Path, sets: &[String]| load(path, sets).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
+    let both = |path: PathBuf| {
+        let plain = read(&path, &[]);
+        let certificate = format!("ingress.certificate=arn:aws:acm:{}:123456789012:certificate/1", plain.region);
+        let secure = read(&path, &[certificate]);
+        [plain, secure].map(|stack| {
             let region = stack.region.clone();
             let place = Place { partition: "aws".into(), region, account: "123456789012".into() };
-            let statements = statements(&compile(&stack, &facts(&stack)), &place);
-            (path, statements)
+            (path.clone(), statements(&compile(&stack, &facts(&stack)), &place))
         })
-        .collect()
+    };
+    stacks.flat_map(both).collect()
 }
 
 #[test]

@@ -18,7 +18,7 @@ import botocore.validate
 import regex
 
 # Signing names that aren't the models' names.
-MODELS = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2"}
+MODELS = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2", "servicequotas": "service-quotas"}
 # Query parameters and elements that belong to a protocol and to no member.
 PROTOCOL_KEYS = {"Action", "Version"}
 NUMBERS = {"integer": int, "long": int, "float": float, "double": float}

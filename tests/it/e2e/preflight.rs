@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::e2e::world::World;
+use crate::{checks::requests::prove, e2e::world::World};
 
 fn texts(outlook: &Value, severity: &str) -> Vec<String> {
     let findings = outlook["preflight"].as_array().expect("a list").iter();
@@ -66,4 +66,44 @@ async fn a_change_says_what_it_interrupts_and_what_it_costs_more() {
     world.on(&stack, "destroy", &["--yes"]).await.exits(0);
     let plan = world.on(&stack, "plan", &["--format", "json"]).await.exits(0).json();
     assert!(plan["outlook"]["last_time"].is_u64(), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_will_not_do_is_told_before_anything_is_made() {
+    let world = World::new().await;
+    let stack = world.stack("dev.yaml");
+    let with = |arn: &str| format!("ingress.certificate={arn}");
+    let at = |account: &str| format!("arn:aws:acm:ap-northeast-2:{account}:certificate/0");
+    let (soon, day) = world.import_certificate(10).await;
+    // The emulator issues it after a minute.
+    let pending = world.request_certificate().await;
+    for (arn, severity, part) in [
+        (&pending, "problem", "isn't issued yet: ACM waits for the proof that shop.example.com is yours"),
+        (&at("123456789012"), "problem", "doesn't exist"),
+        (&at("210987654321"), "problem", "is of account 210987654321, and the stack is made in 123456789012"),
+        (&soon, "warning", &format!("on {day}; it was imported")),
+    ] {
+        let plan = world.on(&stack, "plan", &["--set", &with(arn), "--format", "json"]).await.exits(0).json();
+        let told = texts(&plan["outlook"], severity);
+        assert!(matches!(&told[..], [text] if text.contains(arn) && text.contains(part)), "{part}: {told:?}");
+        assert_eq!(plan["outlook"]["preflight"].as_array().map(Vec::len), Some(1), "{plan}");
+    }
+    let doctor = world.on(&stack, "doctor", &["--set", &with(&at("123456789012"))]).await.exits(1);
+    assert!(doctor.out.contains("doesn't exist"), "{}", doctor.out);
+
+    // A good one says nothing, and all that was asked about it is permitted.
+    let (good, _) = world.import_certificate(100).await;
+    world.keep_requests().await;
+    let good = with(&good);
+    let plan = world.on(&stack, "plan", &["--set", &good, "--format", "json"]).await.exits(0).json();
+    assert_eq!(plan["outlook"]["preflight"], serde_json::json!([]), "{plan}");
+    world.on(&stack, "apply", &["--set", &good, "--yes"]).await.exits(0);
+    prove(&world, &stack, &["--set", &good]).await;
+
+    // Another one for a listener that is there makes nothing, and is looked at all the same.
+    let plan = world.on(&stack, "plan", &["--set", &with(&soon), "--format", "json"]).await.exits(0).json();
+    assert_eq!((&plan["summary"]["create"], &plan["summary"]["update"]), (&0.into(), &1.into()), "{plan}");
+    assert!(texts(&plan["outlook"], "warning").iter().any(|text| text.contains(&day)), "{plan}");
+    let doctor = world.on(&stack, "doctor", &["--set", &with(&soon)]).await.exits(0);
+    assert!(doctor.out.contains(&day), "{}", doctor.out);
 }

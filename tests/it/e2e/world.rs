@@ -1,5 +1,6 @@
 //! A cloud of the test's own and the binary run against it, with nothing from the outside.
 
+use aws_sdk_acm::primitives::Blob;
 use serde_json::{Map, Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -96,9 +97,21 @@ impl World {
 
     /// The ARN of a new certificate in ACM.
     pub async fn request_certificate(&self) -> String {
-        let wish = json!({"DomainName": "shop.example.com"});
-        let (_, answer) = self.cloud.json_call("acm", "CertificateManager.RequestCertificate", &wish).await;
-        answer["CertificateArn"].as_str().unwrap_or_else(|| panic!("no certificate: {answer}")).to_owned()
+        let request = self.clients().await.acm.request_certificate().domain_name("shop.example.com").send().await;
+        request.expect("a certificate").certificate_arn.expect("its ARN")
+    }
+
+    /// The ARN of a certificate that somebody brought to ACM, good until the day `days` from now, and that day.
+    pub async fn import_certificate(&self, days: i64) -> (String, String) {
+        let end = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(days);
+        let number = |number: i8| u8::try_from(number).expect("a part of a date");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut wish = rcgen::CertificateParams::new(["shop.example.com".to_owned()]).expect("a name");
+        wish.not_after = rcgen::date_time_ymd(end.year().into(), number(end.month()), number(end.day()));
+        let pem = wish.self_signed(&key).expect("a certificate").pem();
+        let call = self.clients().await.acm.import_certificate().certificate(Blob::new(pem));
+        let made = call.private_key(Blob::new(key.serialize_pem())).send().await;
+        (made.expect("imported").certificate_arn.expect("its ARN"), end.to_string())
     }
 
     /// Writes a file into the home folder.

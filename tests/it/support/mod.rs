@@ -116,17 +116,6 @@ impl Endpoint {
         self.send(&format!("{method} /_ticketctl/{path} HTTP/1.1\r\n"), body).await
     }
 
-    /// A call of a service for which there is no client here, in the JSON protocol; `target` is the service's own prefix and
-    /// the operation.
-    pub async fn json_call(&self, service: &str, target: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
-        let scope = format!("test/20260101/{REGION}/{service}/aws4_request");
-        let head = format!(
-            "POST / HTTP/1.1\r\nX-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.1\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n"
-        );
-        self.send(&head, &body.to_string()).await
-    }
-
     /// Sends a request with these first lines: the status, and the body as JSON.
     async fn send(&self, head: &str, body: &str) -> (u16, serde_json::Value) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
