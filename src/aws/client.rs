@@ -47,6 +47,8 @@ pub struct Context {
     pub sts: aws_sdk_sts::Client,
     pub quotas: aws_sdk_servicequotas::Client,
     pub acm: aws_sdk_acm::Client,
+    /// Prices are told in three regions for all others.
+    pub pricing: aws_sdk_pricing::Client,
     account: Arc<OnceCell<String>>,
     config: SdkConfig,
 }
@@ -121,6 +123,7 @@ impl Context {
             sts: client!(aws_sdk_sts),
             quotas: client!(aws_sdk_servicequotas),
             acm: client!(aws_sdk_acm),
+            pricing: client!(aws_sdk_pricing, region = Region::new(price_region(config))),
             account: Arc::new(OnceCell::new()),
             config: config.clone(),
         }
@@ -203,6 +206,17 @@ pub fn partition(region: &str) -> &'static str {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
+    }
+}
+
+/// The region whose endpoint has the prices of a region: each has those of all of them, but for China.
+/// Source: <https://docs.aws.amazon.com/general/latest/gr/billing.html>
+fn price_region(config: &SdkConfig) -> &'static str {
+    match config.region().and_then(|region| region.as_ref().split('-').next()) {
+        Some("cn") => "cn-northwest-1",
+        Some("ap") => "ap-south-1",
+        Some("eu" | "me" | "af" | "il") => "eu-central-1",
+        _ => "us-east-1",
     }
 }
 

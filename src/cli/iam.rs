@@ -14,7 +14,7 @@ use crate::{
 pub enum IamCommand {
     /// Print the least policy with which the stack can be made, changed and destroyed. Asks AWS nothing.
     ///
-    /// It fits into an inline policy of a role.
+    /// It fits into an inline policy of a role. `cost --live` alone needs `pricing:GetProducts` besides.
     Policy(PolicyArguments),
 }
 

@@ -182,7 +182,7 @@ pub enum Command {
     /// The stack as ticketctl understands it.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Show what the stack costs per month, by the price list in ticketctl. Asks AWS nothing.
+    /// Show what the stack costs per month, by the price list in ticketctl or, with --live, by AWS's own.
     Cost(cost::Arguments),
     /// What the stack needs of IAM.
     #[command(subcommand)]
@@ -245,7 +245,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
             let show = if json { config::show_json } else { config::show };
             print(show(&global.file, &global.set).map_err(|findings| Failure::rendered(findings.render(true)))?)
         }
-        Command::Cost(arguments) => cost::run(&global, &arguments),
+        Command::Cost(arguments) => cost::run(&global, &arguments).await,
         Command::Iam(command) => iam::run(&global, &command),
         Command::Export(command) => export::run(&global, &command),
         Command::Completions { shell } => shell::completions(shell),

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Amount, Estimator, HOURS, Line};
+use super::{Amount, Estimator, Item, Line};
 use crate::resource::{self, AutoScalingGroup, Kind, all_kinds, vpc_endpoint::Access};
 
 /// What a kind costs. Each must say so: the list of all kinds is made into the table below.
@@ -30,13 +30,13 @@ free! {
 
 impl Priced for resource::Address {
     fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
-        vec![Line::fixed(id, "public IPv4 address", HOURS * estimator.prices.public_address_hour)]
+        vec![Line::fixed(id, "public IPv4 address", estimator.month(Item::PublicAddress))]
     }
 }
 
 impl Priced for resource::NatGateway {
     fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
-        vec![Line::fixed(id, "NAT gateway", HOURS * estimator.prices.nat_gateway_hour)]
+        vec![Line::fixed(id, "NAT gateway", estimator.month(Item::NatGateway))]
     }
 }
 
@@ -46,8 +46,8 @@ impl Priced for resource::VpcEndpoint {
             Access::Gateway { .. } => Vec::new(),
             Access::Interface { subnets, .. } => {
                 let what = format!("interface endpoint in {} zones", subnets.len());
-                let hour = estimator.prices.interface_endpoint_hour * subnets.len() as f64;
-                vec![Line::fixed(id, what, HOURS * hour)]
+                let zones = Amount::always(subnets.len() as f64);
+                vec![Line::of(id, what, estimator.month(Item::InterfaceEndpoint), zones)]
             }
         }
     }
@@ -59,39 +59,39 @@ const ASSUMED_STORAGE_GIB: f64 = 10.0;
 impl Priced for resource::DbCluster {
     fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
         let what = format!("Aurora storage, {ASSUMED_STORAGE_GIB} GiB");
-        vec![Line::fixed(id, what, ASSUMED_STORAGE_GIB * estimator.prices.aurora_storage_gib_month).estimated()]
+        let size = Amount::always(ASSUMED_STORAGE_GIB);
+        vec![Line::of(id, what, estimator.month(Item::AuroraStorage), size).estimated()]
     }
 }
 
 impl Priced for resource::DbInstance {
     fn price(estimator: &Estimator<'_>, id: &str, spec: &Self::Spec) -> Vec<Line> {
-        let hour = estimator.prices.aurora_hour(&spec.class);
-        vec![Line::of_hours(id, format!("Aurora {}", spec.class), hour, Amount::always(1))]
+        vec![Line::fixed(id, format!("Aurora {}", spec.class), estimator.month(Item::Aurora(spec.class.clone())))]
     }
 }
 
 impl Priced for resource::ReplicationGroup {
     fn price(estimator: &Estimator<'_>, id: &str, spec: &Self::Spec) -> Vec<Line> {
         let what = format!("Redis {} × {}", spec.nodes, spec.class);
-        vec![Line::of_hours(id, what, estimator.prices.redis_hour(&spec.class), Amount::always(spec.nodes))]
+        vec![Line::of(id, what, estimator.month(Item::Redis(spec.class.clone())), Amount::always(spec.nodes))]
     }
 }
 
 impl Priced for resource::Secret {
     fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
-        vec![Line::fixed(id, "secret", estimator.prices.secret_month)]
+        vec![Line::fixed(id, "secret", estimator.month(Item::Secret))]
     }
 }
 
 impl Priced for resource::Alarm {
     fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
-        vec![Line::fixed(id, "alarm", estimator.prices.alarm_month)]
+        vec![Line::fixed(id, "alarm", estimator.month(Item::Alarm))]
     }
 }
 
 impl Priced for resource::Dashboard {
     fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
-        vec![Line::fixed(id, "dashboard", estimator.prices.dashboard_month)]
+        vec![Line::fixed(id, "dashboard", estimator.month(Item::Dashboard))]
     }
 }
 
@@ -100,18 +100,13 @@ const ASSUMED_LCU: f64 = 1.0;
 
 impl Priced for resource::LoadBalancer {
     fn price(estimator: &Estimator<'_>, id: &str, spec: &Self::Spec) -> Vec<Line> {
-        let prices = estimator.prices;
         let zones = spec.subnets.len();
-        let addresses = HOURS * prices.public_address_hour * zones as f64;
+        let addresses = Amount::always(zones as f64);
+        let unit = estimator.month(Item::CapacityUnit);
         vec![
-            Line::fixed(id, "load balancer", HOURS * prices.load_balancer_hour),
-            Line::fixed(id, format!("{zones} public IPv4 addresses"), addresses),
-            Line::fixed(
-                id,
-                format!("{ASSUMED_LCU} capacity unit"),
-                HOURS * prices.load_balancer_lcu_hour * ASSUMED_LCU,
-            )
-            .estimated(),
+            Line::fixed(id, "load balancer", estimator.month(Item::LoadBalancer)),
+            Line::of(id, format!("{zones} public IPv4 addresses"), estimator.month(Item::PublicAddress), addresses),
+            Line::of(id, format!("{ASSUMED_LCU} capacity unit"), unit, Amount::always(ASSUMED_LCU)).estimated(),
         ]
     }
 }
@@ -126,15 +121,20 @@ impl Priced for AutoScalingGroup {
     fn price(estimator: &Estimator<'_>, id: &str, spec: &Self::Spec) -> Vec<Line> {
         let count = Amount { min: spec.min.into(), now: spec.desired.into(), max: spec.max.into() };
         let Some(template) = estimator.find::<resource::LaunchTemplate>(&spec.launch_template) else {
-            return vec![Line::of_hours(id, "instances".to_owned(), None, count)];
+            return vec![Line::of(id, "instances", None, count)];
         };
         let (machine, size) = (&template.instance_type, template.volume.size);
-        let prices = estimator.prices;
         let metrics = AGENT_METRICS + if template.detailed_monitoring { DETAILED_METRICS } else { 0.0 };
+        let month = estimator.month(Item::Instance(machine.clone()));
         vec![
-            Line::of_hours(id, format!("{} × {machine}", spec.desired), prices.instance_hour(machine), count),
-            Line::of(id, format!("volumes of {size} GiB"), count.times(f64::from(size) * prices.volume_gp3_gib_month)),
-            Line::of(id, format!("{metrics} metrics per instance"), count.times(metrics * prices.metric_month)),
+            Line::of(id, format!("{} × {machine}", spec.desired), month, count),
+            Line::of(id, format!("volumes of {size} GiB"), estimator.month(Item::Volume), count.times(f64::from(size))),
+            Line::of(
+                id,
+                format!("{metrics} metrics per instance"),
+                estimator.month(Item::Metric),
+                count.times(metrics),
+            ),
         ]
     }
 }
@@ -146,7 +146,8 @@ impl Priced for resource::ScalingPolicy {
     fn price(estimator: &Estimator<'_>, id: &str, spec: &Self::Spec) -> Vec<Line> {
         match spec.rule {
             resource::scaling_policy::Rule::Track { .. } => {
-                vec![Line::fixed(id, "alarms of target tracking", TRACKING_ALARMS * estimator.prices.alarm_month)]
+                let alarms = Amount::always(TRACKING_ALARMS);
+                vec![Line::of(id, "alarms of target tracking", estimator.month(Item::Alarm), alarms)]
             }
             _ => Vec::new(),
         }

@@ -1,20 +1,26 @@
-//! What a stack costs per month, by the price list of the repository.
+//! What a stack costs per month, by the price list of the repository or by AWS's own.
 //!
 //! Counted is what is paid for being there. What is paid by use is estimated where it is small and always there, and
 //! otherwise named as not counted.
 
+mod item;
 mod kinds;
+pub mod live;
 mod prices;
 
 use serde::Serialize;
 use serde_json::Value;
+use std::{cell::RefCell, collections::BTreeSet};
 
 use crate::{
+    aws::{Context, Result},
     blueprint::Blueprint,
     engine::Inventory,
     resource::{CLOSE, Kind, OPEN},
 };
 
+pub use item::Item;
+use live::Live;
 pub use prices::{Prices, as_of, regions};
 
 /// Hours of a month, as AWS's calculators count them.
@@ -69,17 +75,14 @@ pub struct Line {
 }
 
 impl Line {
-    fn of(id: &str, what: impl Into<String>, month: Amount) -> Line {
-        Line { id: id.to_owned(), what: what.into(), month: Some(month), estimated: false }
+    /// So many of what costs `each` per month.
+    fn of(id: &str, what: impl Into<String>, each: Option<f64>, count: Amount) -> Line {
+        let month = each.map(|each| count.times(each));
+        Line { id: id.to_owned(), what: what.into(), month, estimated: false }
     }
 
-    fn fixed(id: &str, what: impl Into<String>, month: f64) -> Line {
-        Line::of(id, what, Amount::always(month))
-    }
-
-    fn of_hours(id: &str, what: String, hour: Option<f64>, count: Amount) -> Line {
-        let month = hour.map(|hour| count.times(hour * HOURS));
-        Line { id: id.to_owned(), what, month, estimated: false }
+    fn fixed(id: &str, what: impl Into<String>, each: Option<f64>) -> Line {
+        Line::of(id, what, each, Amount::always(1))
     }
 
     fn estimated(self) -> Line {
@@ -97,6 +100,21 @@ pub struct Estimate {
     /// US dollars per month, of all lines that have a price.
     pub month: Amount,
     pub not_counted: &'static [&'static str],
+    /// Where the prices are from, if AWS was asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
+}
+
+/// Which prices AWS told, and which it didn't.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Sources {
+    pub live: Vec<String>,
+    /// When the newest of them was published.
+    pub published: Option<String>,
+    /// From the list instead.
+    pub listed: Vec<String>,
+    /// Nowhere to be had.
+    pub missing: Vec<String>,
 }
 
 impl Estimate {
@@ -116,11 +134,30 @@ struct Seen<'a> {
 
 /// Everything that is priced together.
 pub struct Estimator<'a> {
-    prices: &'static Prices,
+    list: Option<&'static Prices>,
+    live: Option<&'a Live>,
     resources: Vec<Seen<'a>>,
+    /// The prices that were needed.
+    asked: RefCell<BTreeSet<Item>>,
 }
 
-impl Estimator<'_> {
+impl<'a> Estimator<'a> {
+    fn new(region: &str, live: Option<&'a Live>, resources: Vec<Seen<'a>>) -> Estimator<'a> {
+        Estimator { list: Prices::of(region), live, resources, asked: RefCell::default() }
+    }
+
+    /// What one of it costs per month.
+    fn month(&self, item: Item) -> Option<f64> {
+        let price = self.live(&item).or_else(|| self.list?.price(&item));
+        let hours = if item.is_hourly() { HOURS } else { 1.0 };
+        self.asked.borrow_mut().insert(item);
+        price.map(|price| price * hours)
+    }
+
+    fn live(&self, item: &Item) -> Option<f64> {
+        self.live?.prices.get(item).copied()
+    }
+
     /// What a reference leads to.
     fn find<K: Kind>(&self, reference: &str) -> Option<K::Spec> {
         let id = reference.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(CLOSE));
@@ -133,15 +170,51 @@ impl Estimator<'_> {
         let lines: Vec<Line> = self.resources.iter().flat_map(price).collect();
         let mut month = Amount::default();
         lines.iter().filter_map(|line| line.month).for_each(|amount| month += amount);
-        Estimate { region: region.to_owned(), as_of: as_of(), lines, month, not_counted: NOT_COUNTED }
+        let (region, sources) = (region.to_owned(), self.live.map(|live| self.sources(live)));
+        Estimate { region, as_of: as_of(), lines, month, not_counted: NOT_COUNTED, sources }
+    }
+
+    fn sources(&self, live: &Live) -> Sources {
+        let mut sources = Sources { published: live.published.clone(), ..Sources::default() };
+        for item in self.asked.borrow().iter() {
+            let listed = || self.list.is_some_and(|list| list.price(item).is_some());
+            let of = match self.live(item) {
+                Some(_) => &mut sources.live,
+                None if listed() => &mut sources.listed,
+                None => &mut sources.missing,
+            };
+            of.push(item.to_string());
+        }
+        sources
     }
 }
 
-/// What a blueprint costs; none if the price list doesn't have the region.
-pub fn of_blueprint(blueprint: &Blueprint, region: &str) -> Option<Estimate> {
+fn wished(blueprint: &Blueprint) -> Vec<Seen<'_>> {
     let nodes = blueprint.nodes.iter();
-    let resources = nodes.map(|(id, node)| Seen { id, aws_id: None, kind: &node.kind, spec: &node.spec }).collect();
-    Some(Estimator { prices: Prices::of(region)?, resources }.estimate(region))
+    nodes.map(|(id, node)| Seen { id, aws_id: None, kind: &node.kind, spec: &node.spec }).collect()
+}
+
+/// What a blueprint costs by the list; none if the list doesn't have the region.
+pub fn of_blueprint(blueprint: &Blueprint, region: &str) -> Option<Estimate> {
+    let estimator = Estimator::new(region, None, wished(blueprint));
+    estimator.list?;
+    Some(estimator.estimate(region))
+}
+
+/// What a blueprint costs by AWS's own prices, and by the list where these lack.
+///
+/// # Errors
+/// AWS doesn't tell its prices.
+pub async fn of_blueprint_live(blueprint: &Blueprint, cx: &Context) -> Result<Estimate> {
+    let live = live::ask(cx, &items(blueprint, &cx.region)).await?;
+    Ok(Estimator::new(&cx.region, Some(&live), wished(blueprint)).estimate(&cx.region))
+}
+
+/// What must have a price.
+fn items(blueprint: &Blueprint, region: &str) -> BTreeSet<Item> {
+    let estimator = Estimator::new(region, None, wished(blueprint));
+    estimator.estimate(region);
+    estimator.asked.into_inner()
 }
 
 /// What there is now costs; none if the price list doesn't have the region.
@@ -155,7 +228,9 @@ pub fn of_inventory(inventory: &Inventory, region: &str) -> Option<Estimate> {
             spec: &owned.found.spec,
         })
         .collect();
-    Some(Estimator { prices: Prices::of(region)?, resources }.estimate(region))
+    let estimator = Estimator::new(region, None, resources);
+    estimator.list?;
+    Some(estimator.estimate(region))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use super::Item;
+
 /// Prices of one region, in US dollars.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,19 +60,24 @@ impl Prices {
         LIST.regions.get(region)
     }
 
-    /// An hour of a Linux instance: `t3.medium`.
-    pub fn instance_hour(&self, instance_type: &str) -> Option<f64> {
-        hour(&self.instances, instance_type)
-    }
-
-    /// An hour of an Aurora MySQL instance: `db.r6g.large`.
-    pub fn aurora_hour(&self, class: &str) -> Option<f64> {
-        hour(&self.aurora, class.strip_prefix("db.")?)
-    }
-
-    /// An hour of a Redis node: `cache.t3.micro`.
-    pub fn redis_hour(&self, class: &str) -> Option<f64> {
-        hour(&self.redis, class.strip_prefix("cache.")?)
+    /// The price of an item, if the list has it.
+    pub fn price(&self, item: &Item) -> Option<f64> {
+        Some(match item {
+            Item::NatGateway => self.nat_gateway_hour,
+            Item::LoadBalancer => self.load_balancer_hour,
+            Item::CapacityUnit => self.load_balancer_lcu_hour,
+            Item::PublicAddress => self.public_address_hour,
+            Item::InterfaceEndpoint => self.interface_endpoint_hour,
+            Item::Volume => self.volume_gp3_gib_month,
+            Item::AuroraStorage => self.aurora_storage_gib_month,
+            Item::Metric => self.metric_month,
+            Item::Alarm => self.alarm_month,
+            Item::Dashboard => self.dashboard_month,
+            Item::Secret => self.secret_month,
+            Item::Instance(machine) => hour(&self.instances, machine)?,
+            Item::Aurora(class) => hour(&self.aurora, class.strip_prefix("db.")?)?,
+            Item::Redis(class) => hour(&self.redis, class.strip_prefix("cache.")?)?,
+        })
     }
 }
 
@@ -101,14 +108,18 @@ mod tests {
     #[test]
     fn a_family_s_sizes_follow_from_one() {
         let prices = Prices::of("us-east-1").expect("the region");
-        let near = |told: Option<f64>, list: f64| told.is_some_and(|told| (told - list).abs() < 0.0011);
-        assert!(near(prices.instance_hour("t3.medium"), 0.0416));
-        assert!(near(prices.instance_hour("m7i.4xlarge"), 0.8064));
-        assert!(near(prices.aurora_hour("db.r6g.xlarge"), 0.519));
-        assert!(near(prices.redis_hour("cache.r7g.xlarge"), 0.437));
-        assert_eq!(prices.redis_hour("cache.t3.micro"), Some(0.017));
-        assert_eq!(prices.instance_hour("t3.mega"), None);
-        assert_eq!(prices.instance_hour("p5.large"), None);
+        let near = |item: Item, list: f64| {
+            let told = prices.price(&item);
+            assert!(told.is_some_and(|told| (told - list).abs() < 0.0011), "{item}: {told:?}");
+        };
+        near(Item::Instance("t3.medium".into()), 0.0416);
+        near(Item::Instance("m7i.4xlarge".into()), 0.8064);
+        near(Item::Aurora("db.r6g.xlarge".into()), 0.519);
+        near(Item::Redis("cache.r7g.xlarge".into()), 0.437);
+        near(Item::Redis("cache.t3.micro".into()), 0.017);
+        for unknown in ["t3.mega", "p5.large"] {
+            assert_eq!(prices.price(&Item::Instance(unknown.into())), None);
+        }
         assert!(Prices::of("eu-south-2").is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! The main job as people do it: the binary against an emulator behind the gateway, over real HTTP.
 
 mod any_stack;
+mod cost;
 mod drift;
 mod life;
 mod limits;
