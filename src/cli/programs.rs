@@ -1,40 +1,112 @@
 //! The services' programs: built, checked, and sent to the control bucket before anything is changed.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+};
 use tokio::process::Command;
 
 use super::{Failure, Result, project::Project};
 use crate::{
     blueprint::Blueprint,
     rollout::{self, artifact::Flaw},
-    stack::types::Service,
+    stack::types::{Build, CargoBuild, Service},
     ui,
 };
 
-/// Runs the services' build commands; of equal ones only the first.
+/// Builds the services' programs; what several services ask for only once.
 ///
 /// # Errors
-/// A command that failed or isn't there.
+/// A build that failed, or that makes something else than the artifact.
 pub async fn build(project: &Project) -> Result<()> {
-    let commands: BTreeSet<&str> =
-        project.stack.services.values().filter_map(|service| service.build.as_deref()).collect();
-    for line in commands {
-        if !project.quiet {
-            ui::tell(format_args!("Building: {line}"));
-        }
-        // Standard output is for results, so what a build says goes to standard error.
-        let status = Command::new("sh")
-            .args(["-c", &format!("{{ {line}\n}} >&2")])
-            .current_dir(&project.folder)
-            .stdin(Stdio::null())
-            .status()
-            .await
-            .map_err(|error| Failure::new(format!("`{line}` can't be run")).caused_by(error))?;
-        if !status.success() {
-            return Err(Failure::new(format!("the build failed ({status}): {line}")).hint("nothing was changed"));
+    let services = project.stack.services.values();
+    let mut commands = BTreeSet::new();
+    let mut cargo_builds = BTreeSet::new();
+    for service in services {
+        match (&service.build, &service.artifact) {
+            (Some(Build::Command(line)), _) => _ = commands.insert(line),
+            (Some(Build::Cargo), Some(artifact)) => cargo_builds.extend(CargoBuild::of(artifact)),
+            _ => {}
         }
     }
+    for line in commands {
+        tell(project, line);
+        // Standard output is for results, so what a build says goes to standard error.
+        let built = Command::new("sh")
+            .args(["-c", line])
+            .current_dir(&project.folder)
+            .stdin(Stdio::null())
+            .stdout(std::io::stderr())
+            .status()
+            .await;
+        succeeded(line, built)?;
+    }
+    for build in cargo_builds {
+        cargo(project, &build).await?;
+    }
     Ok(())
+}
+
+fn tell(project: &Project, line: &str) {
+    if !project.quiet {
+        ui::tell(format_args!("Building: {line}"));
+    }
+}
+
+fn succeeded(line: &str, built: std::io::Result<ExitStatus>) -> Result<()> {
+    let status = built.map_err(|error| Failure::new(format!("`{line}` can't be run")).caused_by(error))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the build failed ({status}): {line}")).hint("nothing was changed"))
+}
+
+async fn cargo(project: &Project, build: &CargoBuild) -> Result<()> {
+    let artifact = build.artifact.display();
+    let folder = build.folder().ok_or_else(|| {
+        Failure::new(format!("`build: true` finds no Cargo.toml in the folders above {artifact}"))
+            .hint("name an artifact in a Cargo workspace's target directory, or write a command instead of `true`")
+    })?;
+    let arguments = build.arguments();
+    let line = format!("cargo {}, in {}", arguments.join(" "), folder.display());
+    tell(project, &line);
+    let begun = Command::new("cargo")
+        .args(arguments)
+        .arg("--target-dir")
+        .arg(std::path::absolute(&build.target_dir)?)
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(&folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    let ran = match begun {
+        Ok(cargo) => cargo.wait_with_output().await,
+        Err(error) => Err(error),
+    };
+    let (status, told) = match ran {
+        Ok(ran) => (Ok(ran.status), String::from_utf8_lossy(&ran.stdout).into_owned()),
+        Err(error) => (Err(error), String::new()),
+    };
+    succeeded(&line, status)?;
+    // Cargo's own settings may send it elsewhere, and what then lies at the artifact's path is an older build.
+    let made: Vec<PathBuf> = told.lines().filter_map(|line| executable(line, &build.binary)).collect();
+    let is_it =
+        |path: &PathBuf| path.canonicalize().ok().is_some_and(|made| build.artifact.canonicalize().ok() == Some(made));
+    if made.iter().any(is_it) {
+        return Ok(());
+    }
+    let made: Vec<_> = made.iter().map(|path| path.display().to_string()).collect();
+    Err(Failure::new(format!("cargo built {}, and the artifact is {artifact}", made.join(", "))).hint(
+        "name what it builds as the artifact; build.target in cargo's configuration and CARGO_BUILD_TARGET move it",
+    ))
+}
+
+/// The program that a message of cargo's tells of.
+fn executable(line: &str, binary: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let is_it = message["reason"] == "compiler-artifact" && message["target"]["name"] == binary;
+    is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
 }
 
 /// Refuses programs that can't run where they are to run, and says what becomes of those that aren't built. `must_run`:

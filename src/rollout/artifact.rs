@@ -56,8 +56,8 @@ impl Flaw {
         let target = |architecture: &str| if architecture == "arm64" { "aarch64" } else { "x86_64" };
         match self {
             Flaw::Missing(_) | Flaw::Unreadable(..) => {
-                "build it (`cargo build --release --workspace --bin ticketing`), or \
-                name another with `--set services.<name>.artifact=PATH`; `build:` in the stack file builds it by itself"
+                "build it (`cargo build --release --workspace --bin ticketing`), or name another with \
+                 `--set services.<name>.artifact=PATH`; `build: true` in the stack file lets cargo build it by itself"
                     .into()
             }
             Flaw::NoProgram(..) => "name an executable for Linux".into(),

@@ -3,6 +3,7 @@
 //! The doc comments below are also the descriptions in the JSON Schema (`ticketctl schema`), so they
 //! speak to the person who writes a stack file.
 
+mod build;
 mod cache;
 mod database;
 mod ingress;
@@ -14,6 +15,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use build::{Build, CargoBuild};
 pub use cache::{Cache, EvictionCache};
 pub use database::{Database, Engine, LogExport};
 pub use ingress::Ingress;

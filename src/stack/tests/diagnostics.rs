@@ -171,6 +171,11 @@ fn programs() {
     check!(stacks(&[
         "services:\n  web: {}\n",
         &format!("services:\n  web:\n    artifact: app\n    image: x.dkr.ecr.y/z@sha256:{}\n", "0".repeat(64)),
+        &format!("services:\n  web: {{build: true, image: x.dkr.ecr.y/z@sha256:{}}}\n", "0".repeat(64)),
+        "services:\n  web: {build: true}\n",
+        "services:\n  web: {artifact: target/debug/app, build: true}\n",
+        "services:\n  web: {artifact: app, build: false}\n",
+        "services:\n  web: {artifact: app, build: [make]}\n",
         "services:\n  a: {artifact: app}\n  b: {artifact: app}\n",
         "protect: true\nalerts: {email: a@b.example}\nservices:\n  a: {artifact: app, instances: {min: 1}}\n",
     ]));

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Build;
 use crate::stack::units::{Duration, without_default};
 
 /// One program with its own auto-scaling group behind the load balancer.
@@ -15,10 +16,12 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<PathBuf>,
 
-    /// Command that builds the artifact, such as `cargo build --release`. `apply` and `deploy` run it first, in the folder
-    /// of the stack file.
+    /// What builds the artifact: `apply` and `deploy` run it first. `true`: cargo makes a release build of the binary that is
+    /// called as the artifact is, in the nearest Cargo workspace above it; a path with a platform, such as
+    /// `target/aarch64-unknown-linux-musl/release/ticketing`, is built for that platform. Otherwise a command, run in the
+    /// folder of the stack file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub build: Option<String>,
+    pub build: Option<Build>,
 
     /// Container image, pinned by digest: `registry/name@sha256:…`.
     #[serde(skip_serializing_if = "Option::is_none")]

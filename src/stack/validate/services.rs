@@ -2,12 +2,13 @@
 
 use super::Checker;
 use crate::stack::facts::instances;
-use crate::stack::types::Service;
+use crate::stack::types::{Build, CargoBuild, Service};
 
 pub(super) fn check(c: &mut Checker<'_>) {
     for (name, service) in &c.stack.services {
         let path = format!("services.{name}");
         program(c, &path, service);
+        build(c, &path, service);
         counts(c, &path, service);
         scaling(c, &path, service);
         health(c, &path, service);
@@ -41,6 +42,35 @@ fn program(c: &mut Checker<'_>, path: &str, service: &Service) {
     }
     let class = &service.instances.instance_type;
     c.class(&format!("{path}.instances.type"), class, instances::WHAT, instances::instance_type(class));
+}
+
+fn build(c: &mut Checker<'_>, path: &str, service: &Service) {
+    let at = format!("{path}.build");
+    match (&service.build, &service.artifact) {
+        (Some(Build::Command(command)), _) if command == "false" => {
+            c.error("build", "`build` is a command, or `true` for cargo")
+                .at(&at, "")
+                .help("write `build: null` to build nothing, or leave it out")
+                .report();
+        }
+        (Some(Build::Cargo), None) if service.image.is_some() => {
+            c.error("build", "`build: true` builds the artifact, and there is none")
+                .at(&at, "")
+                .help("leave it out: an image is built elsewhere")
+                .report();
+        }
+        (Some(Build::Cargo), Some(artifact)) if CargoBuild::of(artifact).is_none() => {
+            c.error("build", "cargo puts no release build there")
+                .at(&at, "`true` lets cargo build")
+                .at(&format!("{path}.artifact"), "")
+                .help(
+                    "the path ends with `release/<program>`, such as `target/release/ticketing` or \
+                     `target/aarch64-unknown-linux-musl/release/ticketing`; for anything else write a command",
+                )
+                .report();
+        }
+        _ => {}
+    }
 }
 
 fn counts(c: &mut Checker<'_>, path: &str, service: &Service) {

@@ -191,3 +191,50 @@ async fn what_is_not_built_or_cannot_run_is_refused_before_anything_is_made() {
     let failed = world.on(&stack, "apply", &["--set", "services.web.build=exit 3", "--yes"]).await.exits(1);
     assert!(failed.err.contains("the build failed"), "{}", failed.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cargo_builds_what_the_artifact_s_path_says() {
+    let world = World::new().await;
+    let stack = world.stack("dev.yaml");
+    std::fs::create_dir_all(world.path("shop/src/bin")).expect("a folder");
+    world.write("shop/Cargo.toml", "[package]\nname = \"shop\"\nversion = \"1.0.0\"\nedition = \"2021\"\n");
+    world.write("shop/src/bin/till.rs", "fn main() { println!(\"open\"); }");
+    let built = |verb: &str, artifact: &str| {
+        let artifact = format!("services.web.artifact={artifact}");
+        let mut command = world
+            .command(&[&[verb, "--yes", "--set", "services.web.build=true", "--set", &artifact], &SOON[..]].concat());
+        command.arg("-f").arg(&stack);
+        // The toolchain is at home somewhere else, and the target directory of this build isn't that one's.
+        for name in ["CARGO_HOME", "RUSTUP_HOME"] {
+            let home =
+                std::env::home_dir().expect("a home").join(if name == "CARGO_HOME" { ".cargo" } else { ".rustup" });
+            command.env(name, std::env::var_os(name).unwrap_or_else(|| home.into()));
+        }
+        command.env("CARGO_TARGET_DIR", world.path("elsewhere"));
+        command
+    };
+    let lost = world.finish(built("apply", "shop/target/release/counter")).await.exits(1);
+    assert!(
+        lost.err.contains("no bin target named `counter`") && lost.err.contains("the build failed"),
+        "{}",
+        lost.err
+    );
+    let bare = world.finish(built("apply", "release/till")).await.exits(1);
+    assert!(bare.err.contains("finds no Cargo.toml"), "{}", bare.err);
+    let mut moved = built("apply", "shop/target/release/till");
+    moved.env("CARGO_BUILD_TARGET", format!("{}-unknown-linux-gnu", std::env::consts::ARCH));
+    let moved = world.finish(moved).await.exits(1);
+    assert!(moved.err.contains("and the artifact is shop/target/release/till"), "{}", moved.err);
+
+    let first = world.finish(built("apply", "shop/target/release/till")).await.exits(0);
+    assert!(first.err.contains("Building: cargo build --release --workspace --bin till, in "), "{}", first.err);
+    let said = std::process::Command::new(world.path("shop/target/release/till")).output().expect("it runs");
+    assert_eq!(said.stdout, b"open\n");
+    runs(&world, 1).await;
+    // Other sources are another release; the same ones are none.
+    world.write("shop/src/bin/till.rs", "fn main() { println!(\"closed\"); }");
+    world.finish(built("deploy", "shop/target/release/till")).await.exits(0);
+    runs(&world, 2).await;
+    let again = world.finish(built("deploy", "shop/target/release/till")).await.exits(0);
+    assert!(again.err.contains("Nothing new to deploy"), "{}", again.err);
+}
