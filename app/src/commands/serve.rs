@@ -2,9 +2,12 @@
 
 use crate::config::ServeArgs;
 use crate::discovery::Discovery;
+use crate::http::Site;
 use crate::state::AppState;
 use crate::{db, http, telemetry};
 use anyhow::Context;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,54 +28,47 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, role = ?args.role, version = env!("CARGO_PKG_VERSION"), "listening");
     let stop = stop_on_signal()?;
-    let Some(started) = stop.run_until_cancelled(start(args, &listener)).await else { return Ok(()) };
-    let state = started?;
+    // Meanwhile the process already says that it lives.
+    let site = Arc::new(Site::starting());
+    let drain = Duration::from_secs(args.limits.drain_seconds);
+    let mut serving = pin!(http::serve(listener, site.clone(), &stop, drain));
+    let state = tokio::select! {
+        served = &mut serving => return served,
+        started = start(args) => started?,
+    };
+    site.open(http::router(state.clone()));
     let (shutdown, stopping) = (state.shutdown.clone(), stop.clone());
     tokio::spawn(async move {
         stopping.cancelled().await;
         tracing::info!("draining");
         shutdown.cancel();
     });
-    let drain = Duration::from_secs(args.limits.drain_seconds);
-    http::serve(&listener, http::router(state.clone()), &state.shutdown, drain).await?;
-    drop(listener);
+    serving.await?;
     state.db.close().await;
     Ok(())
 }
 
-/// Finds out what is missing, and puts everything together. Meanwhile the process already says that it lives.
-async fn start(args: &ServeArgs, listener: &TcpListener) -> anyhow::Result<AppState> {
+/// Finds out what is missing, and puts everything together.
+async fn start(args: &ServeArgs) -> anyhow::Result<AppState> {
     let mut args = args.clone();
-    let ready = CancellationToken::new();
-    let preparing = async {
-        let discovery = match &args.database.discovery.parameters {
-            Some(_) => Some(Discovery::new(&args.database.discovery).await?),
-            None => None,
-        };
-        // What nobody else migrates, the instances of a stack do themselves: one at a time, by a lock.
-        let migrate = args.migrate || discovery.is_some();
-        if let Some(discovery) = &discovery {
-            discovery.complete(&mut args).await?;
-        }
-        let state = AppState::new(&args)?;
-        if migrate {
-            db::migrate_when_reachable(&state.db).await?;
-        }
-        if let Some(discovery) = discovery {
-            state.follow_password(discovery);
-        }
-        state.spawn_background();
-        anyhow::Ok(state)
+    let discovery = match &args.database.discovery.parameters {
+        Some(_) => Some(Discovery::new(&args.database.discovery).await?),
+        None => None,
     };
-    let serving = http::serve(listener, http::starting(), &ready, Duration::ZERO);
-    let prepared = async {
-        let state = preparing.await;
-        ready.cancel();
-        state
-    };
-    let (served, state) = tokio::join!(serving, prepared);
-    served?;
-    state
+    // What nobody else migrates, the instances of a stack do themselves: one at a time, by a lock.
+    let migrate = args.migrate || discovery.is_some();
+    if let Some(discovery) = &discovery {
+        discovery.complete(&mut args).await?;
+    }
+    let state = AppState::new(&args)?;
+    if migrate {
+        db::migrate_when_reachable(&state.db).await?;
+    }
+    if let Some(discovery) = discovery {
+        state.follow_password(discovery);
+    }
+    state.spawn_background();
+    Ok(state)
 }
 
 /// Cancelled by SIGTERM and Ctrl-C.

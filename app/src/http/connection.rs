@@ -4,7 +4,7 @@
 //! to open would cost 160 MiB for nothing, so a connection that has answered all it was asked is taken out of hyper,
 //! and comes back to it with the next byte.
 
-use axum::Router;
+use super::site::Site;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ const SLOW: Duration = Duration::from_millis(250);
 /// What all connections share.
 pub struct Shared {
     /// What is served
-    pub router: Router,
+    pub site: Arc<Site>,
     /// How it is read and written
     pub builder: http1::Builder,
     /// How long a connection may be idle
@@ -47,8 +47,8 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is connected yet.
-    pub fn new(router: Router, builder: http1::Builder, idle: Duration) -> Self {
-        Self { router, builder, idle, closing: CancellationToken::new(), active: Semaphore::new(ACTIVE) }
+    pub fn new(site: Arc<Site>, builder: http1::Builder, idle: Duration) -> Self {
+        Self { site, builder, idle, closing: CancellationToken::new(), active: Semaphore::new(ACTIVE) }
     }
 
     /// Serves a connection until it ends.
@@ -87,7 +87,7 @@ impl Shared {
         let mut permit = self.active.acquire().await.ok();
         let activity = Arc::<Activity>::default();
         let io = Socket { stream: TokioIo::new(stream), unread, activity: activity.clone() };
-        let handler = Handler { router: self.router.clone(), peer, activity: activity.clone() };
+        let handler = Handler { site: self.site.clone(), peer, activity: activity.clone() };
         let mut connection = self.builder.serve_connection(io, handler);
         let mut slow = pin!(tokio::time::sleep(SLOW));
         let mut closing = pin!(self.closing.cancelled());
@@ -204,7 +204,7 @@ impl Write for Socket {
 
 /// Hands requests to the router and watches how far they are.
 struct Handler {
-    router: Router,
+    site: Arc<Site>,
     peer: SocketAddr,
     activity: Arc<Activity>,
 }
@@ -222,7 +222,7 @@ impl Service<hyper::Request<Incoming>> for Handler {
             false => Body::new(Question { body, ended: false, activity: activity.clone() }),
         });
         request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
-        let answer = self.router.clone().oneshot(request);
+        let answer = self.site.router().clone().oneshot(request);
         Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, activity })) })
     }
 }

@@ -6,8 +6,10 @@ pub mod extract;
 mod layers;
 pub mod limiter;
 mod server;
+mod site;
 
 pub use server::serve;
+pub use site::Site;
 
 use crate::config::Role;
 use crate::error::ApiError;
@@ -76,12 +78,6 @@ fn described(document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
         tracing::error!(%error, "the API's document lacks what all operations have in common");
         document
     })
-}
-
-/// What a process serves until it knows where its database is: that it lives, and that it is not ready.
-pub fn starting() -> Router {
-    let not_ready = || async { ApiError::unavailable("starting", "the service is starting") };
-    Router::new().route("/livez", get(|| async { "alive" })).fallback(not_ready)
 }
 
 /// Everything that this process serves, by its role.

@@ -1,8 +1,8 @@
 //! The accept loop: HTTP/1.1 with time limits against slow clients, and a graceful end.
 
 use super::connection::Shared;
+use super::site::Site;
 use anyhow::Context;
-use axum::Router;
 use hyper_util::rt::TokioTimer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ const HEADER_TIME: Duration = Duration::from_secs(75);
 
 /// Serves until `shutdown` is cancelled, then lets running requests end within `drain`.
 pub async fn serve(
-    listener: &TcpListener,
-    router: Router,
+    listener: TcpListener,
+    site: Arc<Site>,
     shutdown: &CancellationToken,
     drain: Duration,
 ) -> anyhow::Result<()> {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
-    let shared = Arc::new(Shared::new(router, builder, HEADER_TIME));
+    let shared = Arc::new(Shared::new(site, builder, HEADER_TIME));
     // Every connection holds a sender: the channel closes with the last of them.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     loop {

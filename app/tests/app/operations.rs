@@ -1,6 +1,7 @@
 //! Metrics, API documents, live updates, the end of a process.
 
-use crate::support::App;
+use crate::process::Running;
+use crate::support::{App, SECRET, Servers};
 use http_body_util::BodyExt;
 use serde_json::json;
 use std::io::Write;
@@ -8,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use ticketing::accounts::Role;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn metrics_tell_about_sales_but_not_through_a_load_balancer() {
@@ -234,4 +237,43 @@ async fn instances_that_begin_together_make_the_schema_once() {
         migrated.expect("the schema");
     }
     assert!(ticketing::db::is_migrated(&pools[0]).await.expect("an answer"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_from_before_it_was_ready_is_answered_afterwards() {
+    let mut servers = tokio::task::spawn_blocking(Servers::own).await.expect("servers");
+    let (database, redis) = (servers.maria.url("ticketing"), servers.redis.url(0));
+    servers.maria.kill();
+    let program = Path::new(env!("CARGO_BIN_EXE_ticketing"));
+    let running = Running::start(program, &[], |port, _| {
+        let listen = format!("127.0.0.1:{port}");
+        let addresses = ["--database-url", &database, "--redis-url", &redis, "--jwt-secret", SECRET];
+        let options = [&["serve", "--migrate", "--listen", &listen][..], &addresses].concat();
+        options.into_iter().map(str::to_owned).collect()
+    })
+    .await;
+    let connect = || async { TcpStream::connect(("127.0.0.1", running.port)).await.expect("it listens") };
+    let (mut silent, mut known) = (connect().await, connect().await);
+    let ask = async |connection: &mut TcpStream| {
+        connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: ticketing\r\n\r\n").await.expect("it reads");
+        let mut answer = [0; 4096];
+        let length = connection.read(&mut answer).await.expect("it answers");
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    let early = ask(&mut known).await;
+    assert!(early.starts_with("HTTP/1.1 503 ") && early.contains("\"starting\""), "{early}");
+    tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+    let mut last = String::new();
+    for _ in 0..1200 {
+        last = ask(&mut connect().await).await;
+        if last.starts_with("HTTP/1.1 200 ") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(last.starts_with("HTTP/1.1 200 "), "{last}\n{}", running.log());
+    for connection in [&mut silent, &mut known] {
+        let answer = ask(connection).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    }
 }

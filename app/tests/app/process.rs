@@ -106,7 +106,7 @@ pub async fn service(app: &App, environment: &[(String, String)], options: &[&st
     running
 }
 
-/// Waits as a load balancer does: a process that listens isn't ready yet, and lets go of its first connections when it is.
+/// Waits as a load balancer does: a process that listens isn't ready yet.
 async fn ready(app: &App, running: &Running) {
     let there = app.elsewhere(&format!("http://127.0.0.1:{}", running.port));
     let started = Instant::now();

@@ -11,12 +11,13 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 use ticketing::accounts::{self, Role};
 use ticketing::commands::Cli;
 use ticketing::config::ServeArgs;
+use ticketing::http::Site;
 use ticketing::local::{MariaDb, Redis};
 use ticketing::state::AppState;
 use tokio::net::TcpListener;
@@ -191,10 +192,10 @@ impl App {
             }
         };
         let address = listener.local_addr().expect("address").to_string();
-        let router = ticketing::http::router(state.clone());
+        let site = Arc::new(Site::from(ticketing::http::router(state.clone())));
         let serving = state.clone();
         tokio::spawn(async move {
-            ticketing::http::serve(&listener, router, &serving.shutdown, Duration::from_secs(5)).await.expect("serves")
+            ticketing::http::serve(listener, site, &serving.shutdown, Duration::from_secs(5)).await.expect("serves")
         });
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
