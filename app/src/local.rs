@@ -40,6 +40,11 @@ impl Guarded {
         Ok(Self { shell, pid })
     }
 
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let status = Command::new("/bin/kill").args([signal, &self.pid.to_string()]).status()?;
         if !status.success() {
@@ -155,7 +160,7 @@ impl MariaDb {
 
     /// Its process, if it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| process.pid)
+        self.process.as_ref().map(Guarded::pid)
     }
 
     /// Ends the server at once, as a power cut would.
@@ -215,7 +220,7 @@ impl Redis {
 
     /// Its process, if it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| process.pid)
+        self.process.as_ref().map(Guarded::pid)
     }
 
     /// Ends the server at once; all is forgotten.

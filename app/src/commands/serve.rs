@@ -15,12 +15,23 @@ use tokio_util::sync::CancellationToken;
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    no_huge_pages();
     let traces = telemetry::init()?;
     let served = serve(args).await;
     if let Some(traces) = traces {
         tokio::task::spawn_blocking(|| traces.end()).await.context("the traces were not ended")?;
     }
     served
+}
+
+/// Memory that is touched costs 4 KiB from now on, not 2 MiB: ten thousand connections touch a little of much.
+fn no_huge_pages() {
+    let (on, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    // SAFETY: prctl(2): this option takes numbers alone, and touches no memory of ours.
+    if unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, on, unused, unused, unused) } != 0 {
+        let error = std::io::Error::last_os_error();
+        eprintln!("more memory than necessary will be used: {error}");
+    }
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {

@@ -23,12 +23,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// Connections that begin a request at the same time. What more comes stays in the sockets' buffers.
-const ACTIVE: usize = 1024;
+const ACTIVE: usize = 256;
 /// A request that takes longer than this (a sale that waits for others, a stream of events) lets the next begin.
 const SLOW: Duration = Duration::from_millis(250);
 
@@ -58,8 +58,9 @@ impl Shared {
             if unread.is_empty() && !self.speaks(&stream).await {
                 return Ok(());
             }
-            // In a box of its own, which an idle connection has not.
-            match Box::pin(self.answer(stream, unread, peer)).await? {
+            let permit = self.active.acquire().await.ok();
+            // In a box of its own, which a connection that is idle or waits for its turn has not.
+            match Box::pin(self.answer(stream, unread, peer, permit)).await? {
                 Some(parked) => (stream, unread) = parked,
                 None => return Ok(()),
             }
@@ -83,8 +84,8 @@ impl Shared {
         stream: TcpStream,
         unread: Bytes,
         peer: SocketAddr,
+        mut permit: Option<SemaphorePermit<'_>>,
     ) -> Result<Option<(TcpStream, Bytes)>, hyper::Error> {
-        let mut permit = self.active.acquire().await.ok();
         let activity = Arc::<Activity>::default();
         let io = Socket { stream: TokioIo::new(stream), unread, activity: activity.clone() };
         let handler = Handler { site: self.site.clone(), peer, activity: activity.clone() };

@@ -1,6 +1,6 @@
 //! Metrics, API documents, live updates, the end of a process.
 
-use crate::process::Running;
+use crate::process::{Running, service};
 use crate::support::{App, SECRET, Servers};
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -276,4 +276,12 @@ async fn a_connection_from_before_it_was_ready_is_answered_afterwards() {
         let answer = ask(connection).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_taken_in_small_pages() {
+    let app = App::start().await;
+    let running = service(&app, &[], &[]).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process.pid())).expect("it runs");
+    assert!(status.contains("THP_enabled:\t0\n"), "{status}");
 }

@@ -15,7 +15,7 @@ pub const REGION: &str = "ap-northeast-2";
 pub struct Running {
     pub port: u16,
     pub directory: TempDir,
-    _process: Guarded,
+    pub process: Guarded,
 }
 
 impl Running {
@@ -36,7 +36,7 @@ impl Running {
         tokio::task::spawn_blocking(move || wait_for_port(port, &what, &log).expect("it listens"))
             .await
             .expect("waits");
-        Self { port, directory, _process: process }
+        Self { port, directory, process }
     }
 
     pub fn log(&self) -> String {
