@@ -4,9 +4,9 @@ use crate::config::DatabaseArgs;
 use crate::discovery::Discovery;
 use crate::trust;
 use anyhow::Context;
-use sqlx::Connection;
 use sqlx::migrate::Migrator;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::{Executor, Row};
 use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
@@ -48,7 +48,7 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
         .before_acquire(|connection, metadata| {
             Box::pin(async move {
                 if metadata.idle_for >= UNTESTED {
-                    connection.ping().await?;
+                    takes_writes(connection).await?;
                 }
                 Ok(true)
             })
@@ -58,14 +58,23 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
                 // READ COMMITTED: no gap locks, so that concurrent inserts for one event do not deadlock.
                 // What must not change between a read and a write is locked explicitly. A lock wait ends well
                 // before the client gives up.
-                use sqlx::Executor;
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
-                Ok(())
+                takes_writes(connection).await
             })
         })
         .connect_lazy_with(options);
     Ok(pool)
+}
+
+/// Fails unless the server takes writes. After a failover, a name that is still remembered leads to the old writer: as a
+/// reader it would refuse every change, and tell what is no longer so, for as long as the connection lasts.
+pub async fn takes_writes(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let row = connection.fetch_one("SELECT @@global.read_only OR @@global.innodb_read_only").await?;
+    match row.try_get::<i64, _>(0)? {
+        0 => Ok(()),
+        _ => Err(sqlx::Error::Protocol("the database server is a reader".into())),
+    }
 }
 
 /// How long to wait for another instance that brings the schema up to date, in seconds.

@@ -46,7 +46,13 @@ impl Health {
     async fn probe(&self, pool: &MySqlPool) -> bool {
         let check = async {
             if self.migrated.load(Ordering::Relaxed) {
-                return sqlx::query("SELECT 1").execute(pool).await.map(|_| ());
+                let mut connection = pool.acquire().await?;
+                let probed = db::takes_writes(&mut connection).await;
+                if probed.is_err() {
+                    // Nobody is to get it again.
+                    connection.close_on_drop();
+                }
+                return probed;
             }
             self.migrated.store(db::is_migrated(pool).await?, Ordering::Relaxed);
             Ok(())

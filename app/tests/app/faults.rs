@@ -3,7 +3,7 @@
 use crate::support::{Answer, App, Servers, User};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use sqlx::{Connection, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use std::time::{Duration, Instant};
 use ticketing::accounts::Role;
 
@@ -120,6 +120,47 @@ async fn reads_come_from_the_cache_without_a_database() {
     let refused = app.post("/api/reservations", Some(&admin), order(event, "kim", 2)).await;
     assert!(refused.headers.contains_key("retry-after"));
     refused.problem(503, "database_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_become_a_reader_is_not_the_database_any_more() {
+    let servers = own_servers().await;
+    let app = App::on(&servers, &[]).await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 50, json!({})).await;
+    app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await.expect(201);
+    let mut root = MySqlConnection::connect(&servers.maria.url("ticketing")).await.expect("connects");
+
+    // As a failover leaves the old writer: its clients are cut off, and come again by the name that they remember.
+    sqlx::query("SET GLOBAL read_only = 1").execute(&mut root).await.expect("read-only");
+    let clients = "SELECT id FROM information_schema.processlist \
+                   WHERE id <> CONNECTION_ID() AND user = SUBSTRING_INDEX(USER(), '@', 1)";
+    let clients: Vec<i64> = sqlx::query_scalar(clients).fetch_all(&mut root).await.expect("the clients");
+    for client in clients {
+        // One that has gone meanwhile is no error here.
+        let _ = sqlx::query(AssertSqlSafe(format!("KILL {client}"))).execute(&mut root).await;
+    }
+    for _ in 0..3 {
+        let refused = app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await;
+        refused.problem(503, "database_unavailable");
+    }
+    let started = Instant::now();
+    while app.get("/api/health", None).await.status.as_u16() != 503 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody notices that there is no database");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    sqlx::query("SET GLOBAL read_only = 0").execute(&mut root).await.expect("a writer again");
+    let started = Instant::now();
+    loop {
+        let answer = app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await;
+        if answer.status.as_u16() == 201 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", answer.text);
+        wait(&answer).await;
+    }
+    assert_eq!(app.check_event(event).await, 2);
 }
 
 /// Holds a seat and confirms it, as a client does that wants just this seat: again until it is sold, to whomever.
