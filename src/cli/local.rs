@@ -206,11 +206,13 @@ async fn status(json: bool) -> Result<()> {
 fn table(status: &plane::board::Status) -> String {
     let row = |entry: &Entry| {
         let since = entry.since.map(|since| since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default();
-        [entry.name.clone(), entry.role.clone(), entry.address.clone(), state(entry), since, entry.restarts.to_string()]
+        let (name, role, address) = (entry.name.clone(), entry.role.clone(), entry.address.clone());
+        [name, role, address, state(entry.state).to_owned(), since, entry.restarts.to_string(), entry.detail.clone()]
     };
-    let head = ["NAME", "ROLE", "ADDRESS", "STATE", "SINCE", "RESTARTS"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(head).chain(status.entries.iter().map(row)).collect();
-    let mut widths = [0; 6];
+    // What there is to say to it may be long, and comes last.
+    let head = ["NAME", "ROLE", "ADDRESS", "STATE", "SINCE", "RESTARTS", ""].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(status.entries.iter().map(row)).collect();
+    let mut widths = [0; 7];
     for (column, width) in widths.iter_mut().enumerate() {
         *width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     }
@@ -223,14 +225,13 @@ fn table(status: &plane::board::Status) -> String {
     lines.join("\n")
 }
 
-fn state(entry: &Entry) -> String {
-    let state = match entry.state {
+fn state(state: State) -> &'static str {
+    match state {
         State::Starting => "starting",
         State::Running => "running",
         State::Stopped => "stopped",
         State::Failed => "failed",
-    };
-    if entry.detail.is_empty() { state.to_owned() } else { format!("{state}: {}", entry.detail) }
+    }
 }
 
 /// Prints a log as it is, and what comes, until the reader has enough.
@@ -299,4 +300,33 @@ async fn run_gateway(listen: SocketAddr, upstream: String, strict: bool) -> Resu
     let shutdown = until_told_to_stop()?;
     super::say(format_args!("gateway at http://{address} in front of {upstream}"))?;
     Ok(gateway::serve(listener, gateway::Options { upstream, strict }, shutdown).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_story_widens_no_column() {
+        let entry = |name: &str, state, detail: &str| Entry {
+            name: name.into(),
+            role: "load balancer".into(),
+            address: "127.77.1.1:80".into(),
+            state,
+            detail: detail.into(),
+            ..Entry::default()
+        };
+        let entries = vec![
+            entry("balancer-web", State::Running, "2 of 2 targets healthy; another port than the listener's"),
+            entry("balancer-shop", State::Failed, ""),
+        ];
+        let status = plane::board::Status { entries, ..plane::board::Status::default() };
+        let told = [
+            "NAME           ROLE           ADDRESS        STATE    SINCE  RESTARTS",
+            "balancer-web   load balancer  127.77.1.1:80  running         0         2 of 2 targets healthy; another port \
+             than the listener's",
+            "balancer-shop  load balancer  127.77.1.1:80  failed          0",
+        ];
+        assert_eq!(table(&status), told.join("\n"));
+    }
 }
