@@ -10,7 +10,10 @@ use super::{
     run::{Flags, Run},
 };
 use crate::{
-    drill::{Fault, Report, probe::Probe},
+    drill::{
+        Fault, Report,
+        probe::{Probe, Tally},
+    },
     rollout::overview::Overview,
 };
 
@@ -55,6 +58,9 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
     }
     let probe = Probe::start(&url).await.map_err(|why| Failure::new(why).hint("--url names another address"))?;
     run.notice(format!("asking {url} all the while"));
+    if let Some(why) = probe.writes_not() {
+        run.notice(format!("without writes, so that the loss of data can't be seen: {why}"));
+    }
     tokio::time::sleep(CALM).await;
     run.permitted()?;
     let begun = Instant::now();
@@ -77,7 +83,7 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
             break Some(begun.elapsed());
         }
     };
-    let report = Report::new(fault, hit.done, recovery, begun.elapsed(), probe.end().await);
+    let report = Report::new(fault, hit, recovery, begun.elapsed(), probe.end().await);
     print(&report, arguments.flags.json)?;
     Ok(u8::from(!report.passed))
 }
@@ -89,17 +95,23 @@ fn print(report: &Report, json: bool) -> Result<()> {
     let Report { seen, .. } = report;
     let verdict = if report.passed { "passed".green().to_string() } else { "failed".red().to_string() };
     super::say(format_args!("{} {verdict}", report.fault))?;
-    let allowed = report.allowed_seconds;
-    super::say(format_args!("  downtime   {:.1} s (allowed: {allowed:.0} s)", seen.downtime_seconds))?;
-    super::say(format_args!("  errors     {} of {} requests", seen.errors, seen.requests))?;
-    for (kind, count) in &seen.kinds {
-        super::say(format_args!("             {count} × {kind}"))?;
+    let reads = ("reads", Some(&seen.reads), report.allowed_read_seconds);
+    let writes = ("writes", seen.writes.as_ref(), report.allowed_write_seconds);
+    for (what, tally, allowed) in [reads, writes] {
+        let Some(Tally { requests, errors, downtime_seconds, kinds }) = tally else { continue };
+        let down = format!("down for {downtime_seconds:.1} s (allowed: {allowed:.0} s)");
+        super::say(format_args!("  {what:<9}  {errors} of {requests} failed, {down}"))?;
+        for (kind, count) in kinds {
+            super::say(format_args!("             {count} × {kind}"))?;
+        }
     }
-    match seen.lost_writes {
-        Some(lost) => {
+    match (&seen.lost_writes, &seen.unmeasured) {
+        (Some(lost), _) => {
             super::say(format_args!("  data lost  {lost} of {} acknowledged writes", seen.acknowledged_writes))?
         }
-        None => super::say("  data lost  not measured: the site takes no sign-ups")?,
+        (None, why) => {
+            super::say(format_args!("  data lost  not measured: {}", why.as_deref().unwrap_or("no writes")))?
+        }
     }
     let recovered = if report.recovered { "recovered" } else { "NOT recovered" };
     super::say(format_args!("  {recovered} after {:.0} s", report.recovery_seconds))

@@ -24,6 +24,9 @@ pub enum Fault {
     CacheFailover,
 }
 
+/// How long nothing may be written when the database's writer was hit, by whatever.
+const WRITER: Duration = Duration::from_secs(40);
+
 /// What the fault has hit.
 #[derive(Debug, Default)]
 pub struct Hit {
@@ -47,11 +50,11 @@ impl Fault {
     /// The downtime that platforms of this kind promise: none worth the name for an instance, 5 s for a zone, 40 s for the
     /// writer, and as much for the cache as for a zone, because selling goes on without it.
     pub fn allowed(self) -> Duration {
-        Duration::from_secs(match self {
-            Fault::KillInstance => 1,
-            Fault::AzOutage | Fault::CacheFailover => 5,
-            Fault::DbFailover => 40,
-        })
+        match self {
+            Fault::KillInstance => Duration::from_secs(1),
+            Fault::AzOutage | Fault::CacheFailover => Duration::from_secs(5),
+            Fault::DbFailover => WRITER,
+        }
     }
 
     /// Why the stack can't take it: it would be a loss and no drill.
@@ -159,6 +162,11 @@ impl Hit {
         Ok(())
     }
 
+    /// The time in which nothing may be written; what is allowed for reads is allowed for writes, too.
+    pub fn allowed_for_writes(&self, fault: Fault) -> Duration {
+        if self.writer.is_some() { WRITER } else { fault.allowed() }
+    }
+
     /// Whether the stack has its full strength again: what was hit has been replaced.
     pub fn is_over(&self, now: &Overview) -> bool {
         let services = now.services.iter().all(|service| {
@@ -175,5 +183,34 @@ impl Hit {
         services
             && moved(now.database.as_ref().map(|database| &database.members), "writer", &self.writer)
             && moved(now.cache.as_ref().map(|cache| &cache.members), "primary", &self.primary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::{
+        Report,
+        probe::{Seen, Tally},
+    };
+
+    #[test]
+    fn writes_may_wait_for_a_new_writer_and_reads_may_not() {
+        let passed = |writer: Option<&str>, reads: f64, writes: f64, lost: Option<usize>| {
+            let hit = Hit { writer: writer.map(str::to_owned), ..Hit::default() };
+            let tally = |downtime_seconds| Tally { downtime_seconds, ..Tally::default() };
+            let seen = Seen {
+                reads: tally(reads),
+                writes: Some(tally(writes)),
+                acknowledged_writes: 10,
+                lost_writes: lost,
+                unmeasured: None,
+            };
+            Report::new(Fault::AzOutage, hit, Some(Duration::from_secs(50)), Duration::from_secs(50), seen).passed
+        };
+        assert!(passed(Some("db-1"), 4.9, 39.9, Some(0)));
+        assert!(!passed(Some("db-1"), 5.1, 0.0, Some(0)) && !passed(Some("db-1"), 0.0, 40.1, Some(0)));
+        assert!(passed(None, 4.9, 4.9, Some(0)) && !passed(None, 0.0, 5.1, Some(0)));
+        assert!(!passed(None, 0.0, 0.0, Some(1)), "what was acknowledged is lost");
     }
 }

@@ -33,10 +33,13 @@ pub struct Site {
     host: String,
     port: u16,
     tls: Option<TlsConnector>,
+    patience: Duration,
 }
 
 pub struct Answer {
     pub status: u16,
+    /// When to come again, if the site says so.
+    pub retry_after: Option<Duration>,
     pub body: Bytes,
 }
 
@@ -53,7 +56,12 @@ impl Site {
             Some("https") => (Some(connector()?), 443),
             _ => return Err(format!("{url} must begin with http:// or https://")),
         };
-        Ok(Site { host, port: uri.port_u16().unwrap_or(usual), tls })
+        Ok(Site { host, port: uri.port_u16().unwrap_or(usual), tls, patience: PATIENCE })
+    }
+
+    /// The same site, asked by somebody who waits so long for an answer.
+    pub fn with_patience(&self, patience: Duration) -> Site {
+        Site { patience, ..self.clone() }
     }
 
     /// Asks once.
@@ -79,9 +87,9 @@ impl Site {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, asked).await {
+        match tokio::time::timeout(self.patience, asked).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("no answer in {} s", PATIENCE.as_secs())),
+            Err(_) => Err(format!("no answer in {} s", self.patience.as_secs())),
         }
     }
 
@@ -109,8 +117,9 @@ impl Site {
             request.body(Full::new(Bytes::from(body.unwrap_or_default()))).map_err(|error| error.to_string())?;
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
+        let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = Limited::new(answer.into_body(), 1 << 20).collect().await.map_err(|error| error.to_string())?;
-        Ok(Answer { status, body: body.to_bytes() })
+        Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body: body.to_bytes() })
     }
 }
 

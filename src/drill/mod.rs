@@ -3,11 +3,12 @@
 pub mod fault;
 mod http;
 pub mod probe;
+mod writer;
 
 use serde::Serialize;
 use std::time::Duration;
 
-pub use fault::Fault;
+pub use fault::{Fault, Hit};
 pub use probe::Seen;
 
 /// What a drill found.
@@ -22,23 +23,27 @@ pub struct Report {
     pub recovery_seconds: f64,
     #[serde(flatten)]
     pub seen: Seen,
-    /// The downtime that counts as passed, in seconds.
-    pub allowed_seconds: f64,
+    /// The downtimes that count as passed, in seconds.
+    pub allowed_read_seconds: f64,
+    pub allowed_write_seconds: f64,
     pub passed: bool,
 }
 
 impl Report {
-    pub fn new(fault: Fault, done: Vec<String>, recovery: Option<Duration>, lasted: Duration, seen: Seen) -> Report {
-        let allowed = fault.allowed();
+    pub fn new(fault: Fault, hit: Hit, recovery: Option<Duration>, lasted: Duration, seen: Seen) -> Report {
+        let (reads, writes) = (fault.allowed().as_secs_f64(), hit.allowed_for_writes(fault).as_secs_f64());
         let lost_nothing = seen.lost_writes.is_none_or(|lost| lost == 0);
+        let in_time = seen.reads.downtime_seconds <= reads
+            && seen.writes.as_ref().is_none_or(|tally| tally.downtime_seconds <= writes);
         Report {
             fault: fault.name(),
-            done,
+            done: hit.done,
             recovered: recovery.is_some(),
             recovery_seconds: recovery.unwrap_or(lasted).as_secs_f64(),
-            passed: recovery.is_some() && lost_nothing && seen.downtime_seconds <= allowed.as_secs_f64(),
+            passed: recovery.is_some() && lost_nothing && in_time,
             seen,
-            allowed_seconds: allowed.as_secs_f64(),
+            allowed_read_seconds: reads,
+            allowed_write_seconds: writes,
         }
     }
 }

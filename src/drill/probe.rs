@@ -1,16 +1,15 @@
-//! The client that asks all the while: reads at a steady rate, and writes whose every acknowledgement it remembers.
+//! The client that asks all the while: reads and writes at a steady rate, and remembers every write that was acknowledged.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::http::Site;
+use super::{http::Site, writer::Writer};
 
 /// Pause between two reads, and between two writes.
 const READ_EVERY: Duration = Duration::from_millis(50);
@@ -18,30 +17,45 @@ const WRITE_EVERY: Duration = Duration::from_millis(100);
 /// What lies behind: an answer means that the whole of it works.
 const READ: &str = "/api/events";
 
-/// What the client saw.
+/// What became of the requests of one kind.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Seen {
+pub struct Tally {
     pub requests: usize,
     pub errors: usize,
-    /// The longest time in which no request succeeded, in seconds. A single failure between successes is none.
+    /// The longest time in which none succeeded, in seconds. A single failure between successes is none.
     pub downtime_seconds: f64,
     /// How often which error came, in words.
     pub kinds: BTreeMap<String, usize>,
+}
+
+/// What the client saw.
+#[derive(Clone, Debug, Serialize)]
+pub struct Seen {
+    pub reads: Tally,
+    /// None if writes couldn't be tried.
+    pub writes: Option<Tally>,
     /// Writes that were acknowledged.
     pub acknowledged_writes: usize,
-    /// Those of them that weren't there afterwards; none if writes couldn't be tried.
+    /// Those of them that weren't there afterwards; none if that couldn't be seen.
     pub lost_writes: Option<usize>,
+    /// Why writes, or what became of them, couldn't be seen.
+    pub unmeasured: Option<String>,
 }
 
 /// A client at work.
 pub struct Probe {
     site: Site,
-    log: Arc<Mutex<Vec<Attempt>>>,
-    writer: Option<Writer>,
-    acknowledged: Arc<Mutex<usize>>,
+    reads: Log,
+    writes: Log,
     stop: CancellationToken,
-    work: JoinSet<()>,
+    reading: JoinHandle<()>,
+    /// Why nobody writes, or who does.
+    writing: Result<JoinHandle<Writer>, String>,
 }
+
+/// What happened, for all who ask.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Attempt>>>);
 
 /// One request: when it was sent, when it ended, and how.
 struct Attempt {
@@ -50,11 +64,29 @@ struct Attempt {
     error: Option<String>,
 }
 
-/// An account of the drill's own. Each write puts one coin into its wallet.
-#[derive(Clone)]
-struct Writer {
-    token: String,
-    wallet: String,
+impl Log {
+    fn all(&self) -> MutexGuard<'_, Vec<Attempt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for an answer, and notes what became of it.
+    async fn note(&self, asked: impl Future<Output = Result<u16, String>>) {
+        let sent = Instant::now();
+        let error = match asked.await {
+            Ok(..400) => None,
+            Ok(status) => Some(format!("status {status}")),
+            Err(error) => Some(error),
+        };
+        self.all().push(Attempt { sent, ended: Instant::now(), error });
+    }
+
+    /// Whether there were answers in this time, and good ones only.
+    fn well_for(&self, time: Duration) -> bool {
+        let log = self.all();
+        let since = Instant::now().checked_sub(time);
+        let mut recent = log.iter().filter(|attempt| since.is_none_or(|since| attempt.ended >= since)).peekable();
+        recent.peek().is_some() && recent.all(|attempt| attempt.error.is_none())
+    }
 }
 
 impl Probe {
@@ -69,97 +101,90 @@ impl Probe {
         if first.status != 200 {
             return Err(format!("{url}{READ} answers {} even before the drill", first.status));
         }
-        let writer = account(&site).await;
-        let mut probe = Probe {
-            site,
-            log: Arc::default(),
-            writer,
-            acknowledged: Arc::default(),
-            stop: CancellationToken::new(),
-            work: JoinSet::new(),
-        };
-        probe.read();
-        if let Some(writer) = probe.writer.clone() {
-            probe.write(writer);
-        }
-        Ok(probe)
+        let writer = Writer::new(&site).await;
+        let (reads, writes, stop) = (Log::default(), Log::default(), CancellationToken::new());
+        let reading = tokio::spawn(read(site.clone(), reads.clone(), stop.clone()));
+        let writing = writer.map(|writer| tokio::spawn(write(site.clone(), writer, writes.clone(), stop.clone())));
+        Ok(Probe { site, reads, writes, stop, reading, writing })
     }
 
-    /// Whether reads have succeeded without a failure for so long.
+    /// Why nothing is written, if so.
+    pub fn writes_not(&self) -> Option<&str> {
+        self.writing.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether reads, and writes where there are some, have succeeded without a failure for so long.
     pub fn well_for(&self, time: Duration) -> bool {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = Instant::now().checked_sub(time);
-        let recent: Vec<_> = log.iter().filter(|attempt| since.is_none_or(|since| attempt.ended >= since)).collect();
-        !recent.is_empty() && recent.iter().all(|attempt| attempt.error.is_none())
-    }
-
-    fn read(&mut self) {
-        let (site, log, stop) = (self.site.clone(), self.log.clone(), self.stop.clone());
-        self.work.spawn(async move {
-            let mut ticks = tokio::time::interval(READ_EVERY);
-            let mut asked = JoinSet::new();
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    () = stop.cancelled() => break,
-                }
-                // At its time, whatever became of the one before: a hanging site gets as many requests as a quick one.
-                let (site, log) = (site.clone(), log.clone());
-                asked.spawn(async move {
-                    let sent = Instant::now();
-                    let error = match site.ask("GET", READ, None, None).await {
-                        Ok(answer) if answer.status < 400 => None,
-                        Ok(answer) => Some(format!("status {}", answer.status)),
-                        Err(error) => Some(error),
-                    };
-                    let attempt = Attempt { sent, ended: Instant::now(), error };
-                    log.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
-                });
-                while asked.try_join_next().is_some() {}
-            }
-            asked.join_all().await;
-        });
-    }
-
-    fn write(&mut self, writer: Writer) {
-        let (site, stop, acknowledged) = (self.site.clone(), self.stop.clone(), self.acknowledged.clone());
-        self.work.spawn(async move {
-            let mut ticks = tokio::time::interval(WRITE_EVERY);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    () = stop.cancelled() => return,
-                }
-                let path = format!("/api/wallets/{}/charge", writer.wallet);
-                let body = json!({"amount": 1}).to_string();
-                if let Ok(answer) = site.ask("POST", &path, Some(&writer.token), Some(body)).await
-                    && answer.status == 200
-                {
-                    *acknowledged.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-                }
-            }
-        });
+        self.reads.well_for(time) && (self.writing.is_err() || self.writes.well_for(time))
     }
 
     /// Stops asking, counts, and looks whether every acknowledged write is there.
     pub async fn end(self) -> Seen {
-        let Probe { site, log, writer, acknowledged, stop, work } = self;
+        let Probe { site, reads, writes, stop, reading, writing } = self;
         stop.cancel();
-        work.join_all().await;
-        let acknowledged = *acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = count(&log.lock().unwrap_or_else(PoisonError::into_inner));
-        seen.acknowledged_writes = acknowledged;
-        if let Some(writer) = writer {
-            // A write whose answer was lost may be there as well: only less is a loss.
-            seen.lost_writes = balance(&site, &writer).await.map(|balance| acknowledged.saturating_sub(balance));
+        if let Err(error) = reading.await {
+            tracing::warn!(%error, "the reader of a drill");
         }
-        seen
+        let writer = match writing {
+            Ok(writing) => writing.await.map_err(|error| error.to_string()),
+            Err(why) => Err(why),
+        };
+        // The one with which the writer began counts, too.
+        let acknowledged_writes = good(&writes.all()) + usize::from(writer.is_ok());
+        let counted = writer.is_ok().then(|| tally(&writes.all()));
+        // A write whose answer was lost may be there as well: only less is a loss.
+        let lost = match writer {
+            Ok(mut writer) => writer.balance(&site).await.map(|balance| acknowledged_writes.saturating_sub(balance)),
+            Err(why) => Err(why),
+        };
+        let reads = tally(&reads.all());
+        Seen {
+            reads,
+            writes: counted,
+            acknowledged_writes,
+            lost_writes: lost.as_ref().ok().copied(),
+            unmeasured: lost.err(),
+        }
     }
 }
 
-fn count(log: &[Attempt]) -> Seen {
-    let mut seen = Seen { requests: log.len(), ..Seen::default() };
+async fn read(site: Site, log: Log, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(READ_EVERY);
+    let mut asked = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        // At its time, whatever became of the one before: a hanging site gets as many requests as a quick one.
+        let (site, log) = (site.clone(), log.clone());
+        asked.spawn(async move {
+            log.note(async { site.ask("GET", READ, None, None).await.map(|answer| answer.status) }).await;
+        });
+        while asked.try_join_next().is_some() {}
+    }
+    asked.join_all().await;
+}
+
+/// One after the other: they all change the same wallet.
+async fn write(site: Site, mut writer: Writer, log: Log, stop: CancellationToken) -> Writer {
+    let mut ticks = tokio::time::interval(WRITE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return writer,
+        }
+        log.note(async { writer.write(&site).await.map(|answer| answer.status) }).await;
+    }
+}
+
+fn good(log: &[Attempt]) -> usize {
+    log.iter().filter(|attempt| attempt.error.is_none()).count()
+}
+
+fn tally(log: &[Attempt]) -> Tally {
+    let mut seen = Tally { requests: log.len(), ..Tally::default() };
     for error in log.iter().filter_map(|attempt| attempt.error.as_ref()) {
         seen.errors += 1;
         *seen.kinds.entry(error.clone()).or_default() += 1;
@@ -185,35 +210,6 @@ fn count(log: &[Attempt]) -> Seen {
     seen
 }
 
-/// An account for writing, or none where the site has no such thing.
-async fn account(site: &Site) -> Option<Writer> {
-    let secret = format!("{:032x}", rand::random::<u128>());
-    let email = format!("drill-{:016x}@example.com", rand::random::<u64>());
-    let signup = json!({"email": email, "password": secret, "name": "Drill"}).to_string();
-    site.ask("POST", "/api/auth/signup", None, Some(signup)).await.ok().filter(|answer| answer.status == 201)?;
-    let login = json!({"email": email, "password": secret}).to_string();
-    let answer = site.ask("POST", "/api/auth/login", None, Some(login)).await.ok()?;
-    let session: Value = serde_json::from_slice(&answer.body).ok()?;
-    Some(Writer {
-        token: session["accessToken"].as_str()?.to_owned(),
-        wallet: session["user"]["userId"].as_str()?.to_owned(),
-    })
-}
-
-async fn balance(site: &Site, writer: &Writer) -> Option<usize> {
-    for _ in 0..20 {
-        let path = format!("/api/wallets/{}", writer.wallet);
-        if let Ok(answer) = site.ask("GET", &path, Some(&writer.token), None).await
-            && let Ok(wallet) = serde_json::from_slice::<Value>(&answer.body)
-            && let Some(balance) = wallet["balance"].as_u64()
-        {
-            return usize::try_from(balance).ok();
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,10 +231,10 @@ mod tests {
             at(2000, 2010, false),
             at(2050, 2060, false),
         ];
-        let seen = count(&log);
+        let seen = tally(&log);
         assert_eq!((seen.requests, seen.errors, seen.kinds["status 502"]), (7, 3, 3));
         assert!((seen.downtime_seconds - 1.86).abs() < 1e-9, "{seen:?}");
         let open = [at(0, 10, false), at(50, 550, true)];
-        assert!((count(&open).downtime_seconds - 0.5).abs() < 1e-9);
+        assert!((tally(&open).downtime_seconds - 0.5).abs() < 1e-9);
     }
 }
