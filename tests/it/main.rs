@@ -8,3 +8,6 @@ mod localstack;
 mod plane;
 mod support;
 mod sweep;
+#[path = "../../app/tests/app/webdriver.rs"]
+#[allow(dead_code, reason = "the application's tests use more of it")]
+mod webdriver;

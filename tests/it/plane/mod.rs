@@ -3,10 +3,14 @@
 mod backend;
 mod balancer;
 mod cache;
+mod crowd;
 mod database;
+mod developer;
 mod instance;
 mod lifecycle;
+mod probe;
 mod scaling;
 mod service;
 mod site;
+mod visitors;
 mod world;
