@@ -69,7 +69,8 @@ async function answered(method, path, options) {
 /** Calls the API and returns the body, or null when there is none. Throws a Problem. */
 export async function call(method, path, options) {
   const response = await answered(method, path, options);
-  return response.status === 204 ? null : response.json();
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
 }
 
 /** A page of a list, with the number of entries on all pages. */

@@ -23,9 +23,10 @@ export function notificationsLink() {
 
 /** Shows the caller's notifications, the newest first. */
 export async function notificationsView(main, signal) {
+  const email = h("div", {});
   const list = h("ul", { class: "reservations", id: "notification-list" });
   const after = h("div", { class: "after" }, loading(t("loading")));
-  main.replaceChildren(h("h1", { class: "page-title" }, t("notifications")), list, after);
+  main.replaceChildren(h("h1", { class: "page-title" }, t("notifications")), email, list, after);
   if (!user) {
     after.replaceChildren(notice(t("notifications.needsLogin"), actionButton(t("login"), { class: "button" }, askLogin)));
     return;
@@ -35,6 +36,7 @@ export async function notificationsView(main, signal) {
 
   async function more() {
     try {
+      if (!email.children.length) fill(email, await emailSwitch(signal));
       const query = new URLSearchParams({ size: PAGE_SIZE, ...(before === null ? {} : { before }) });
       const found = await call("GET", `/api/notifications?${query}`, { signal });
       const unknown = [...new Set(found.map((one) => one.eventId))].filter((id) => !events.has(id));
@@ -49,6 +51,30 @@ export async function notificationsView(main, signal) {
     }
   }
   await more();
+}
+
+/** What turns notifications by e-mail on and off; nothing where there are none. */
+async function emailSwitch(signal) {
+  const { available, wanted } = await call("GET", "/api/notifications/email", { signal });
+  if (!available && !wanted) return null;
+  const box = h("input", { type: "checkbox", id: "by-email", checked: wanted, onchange: async () => {
+    const on = box.checked;
+    box.disabled = true;
+    try {
+      await call(on ? "PUT" : "DELETE", "/api/notifications/email");
+      toast(t(on ? "notifications.emailOn" : "notifications.emailOff"));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      // Somewhere else it was turned off before.
+      if (on || error.code !== "not_found") {
+        box.checked = !on;
+        toast(errorText(error), "error");
+      }
+    }
+    box.disabled = false;
+    box.focus();
+  } });
+  return h("label", { class: "check" }, box, t("notifications.email"));
 }
 
 function entry(one, event) {

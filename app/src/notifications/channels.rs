@@ -59,6 +59,11 @@ impl Messaging {
         })
     }
 
+    /// Whether there is a topic for e-mail.
+    pub fn sends_email(&self) -> bool {
+        self.args.sns_email_topic_arn.is_some()
+    }
+
     /// Asks the owner of an address whether it wants e-mail about this user, and returns the subscription; none when
     /// there is no topic for e-mail.
     pub async fn subscribe_email(&self, user_id: &str, email: &str) -> Option<Result<String, String>> {

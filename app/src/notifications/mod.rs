@@ -19,11 +19,11 @@ use utoipa_axum::routes;
 
 /// Routes of notifications.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(mark_read))
-        .routes(routes!(register))
-        .routes(routes!(email, no_email))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(mark_read)).routes(routes!(register)).routes(routes!(
+        email_state,
+        email,
+        no_email
+    ))
 }
 
 /// A notification
@@ -144,6 +144,32 @@ async fn register(State(state): State<AppState>, caller: Caller, Json(body): Jso
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Whether notifications come by e-mail
+#[derive(Serialize, ToSchema)]
+struct EmailState {
+    /// Whether this service can send e-mail
+    available: bool,
+    /// Whether the caller asked for it
+    wanted: bool,
+}
+
+/// Whether the caller asked for notifications by e-mail
+#[utoipa::path(get, path = "/api/notifications/email", tag = "notifications", security(("bearer" = [])), responses(
+    (status = 200, description = "whether there is e-mail, and the caller wants it", body = EmailState),
+    (status = 401, description = "`login_needed`", body = Problem)))]
+async fn email_state(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<EmailState>> {
+    let wanted = subscription(&state, &caller).await?.is_some();
+    Ok(axum::Json(EmailState { available: state.messaging.sends_email(), wanted }))
+}
+
+async fn subscription(state: &AppState, caller: &Caller) -> Result<Option<String>> {
+    let known = sqlx::query_scalar("SELECT subscription_arn FROM email_subscriptions WHERE user_id = ?")
+        .bind(&caller.user_id)
+        .fetch_optional(&state.db)
+        .await?;
+    Ok(known)
+}
+
 /// Ask for notifications by e-mail
 ///
 /// They begin once the link in an e-mail to the account's address has been followed.
@@ -176,12 +202,7 @@ async fn email(State(state): State<AppState>, caller: Caller) -> Result<StatusCo
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 404, description = "there were none", body = Problem)))]
 async fn no_email(State(state): State<AppState>, caller: Caller) -> Result<StatusCode> {
-    let known: Option<String> =
-        sqlx::query_scalar("SELECT subscription_arn FROM email_subscriptions WHERE user_id = ?")
-            .bind(&caller.user_id)
-            .fetch_optional(&state.db)
-            .await?;
-    let subscription = known.ok_or_else(|| ApiError::not_found("subscription"))?;
+    let subscription = subscription(&state, &caller).await?.ok_or_else(|| ApiError::not_found("subscription"))?;
     sqlx::query("DELETE FROM email_subscriptions WHERE user_id = ?").bind(&caller.user_id).execute(&state.db).await?;
     // Nothing is sent any more without the row; SNS forgets what nobody confirmed by itself.
     if let Err(error) = state.messaging.unsubscribe_email(&subscription).await {

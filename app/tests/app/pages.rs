@@ -1,9 +1,11 @@
 //! The pages around the sale in a real browser: wallet, notifications, administration.
 
 use crate::browser::{account, log_in};
+use crate::process::{Cloud, service};
 use crate::support::App;
 use crate::webdriver::{Browser, DESKTOP, PHONE, Screen};
 use serde_json::json;
+use std::time::{Duration, Instant};
 use ticketing::accounts::Role;
 
 /// An administrator makes an event, somebody pays for it, the administrator cancels it, and the money is back.
@@ -71,20 +73,21 @@ async fn from_a_new_event_to_a_refund(language: &str, screen: Screen) {
     admin.look("cancelled-event").await;
     let settled = "SELECT COUNT(*) FROM events WHERE id = ? AND settled_at IS NULL";
     while app.count(settled, event).await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     buyer.run("location.reload()").await;
     buyer.find("#ledger [data-kind=REFUND]").await;
     assert_eq!(buyer.text("#balance").await, "₩50,000");
     buyer.look("ledger").await;
     while app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", event).await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     buyer.run("location.reload()").await;
     buyer.find("#unread:not([hidden])").await;
     assert_eq!(buyer.text("#unread").await, "2");
     buyer.click("#notifications").await;
     buyer.find("[data-kind='event.cancelled'].unread").await;
+    assert_eq!(buyer.count("#by-email").await, 0, "this service sends no e-mail");
     buyer.look("notifications").await;
     buyer.click("[data-kind='event.cancelled'] [data-action=read]").await;
     buyer.find("[data-kind='event.cancelled']:not(.unread)").await;
@@ -102,4 +105,52 @@ async fn from_a_new_event_to_a_refund_in_english_on_a_desktop() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_a_new_event_to_a_refund_in_korean_on_a_phone() {
     from_a_new_event_to_a_refund("ko", PHONE).await;
+}
+
+/// Asks for e-mail, and for no more of it.
+async fn e_mail_is_turned_on_and_off(language: &str, screen: Screen) {
+    let (app, cloud) = (App::with(&["--role", "staff"]).await, Cloud::start().await);
+    let sns = aws_sdk_sns::Client::new(&cloud.config);
+    let made = sns.create_topic().name("email").send().await.expect("a topic");
+    let topic = made.topic_arn().expect("an ARN");
+    let running = service(&app, &cloud.environment(), &["--sns-email-topic-arn", topic]).await;
+    let subscribed = async |wanted: usize| {
+        let started = Instant::now();
+        loop {
+            let listed = sns.list_subscriptions_by_topic().topic_arn(topic).send().await.expect("subscriptions");
+            if listed.subscriptions().len() == wanted {
+                return listed.subscriptions().first().and_then(|one| one.endpoint().map(str::to_owned));
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{listed:?}: {}", running.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let email = account(&app, "Kim", Role::User).await;
+    let url = format!("http://127.0.0.1:{}", running.port);
+    let browser = Browser::open(&url, &format!("{language}-{}-e-mail", screen.name), language, screen).await;
+    browser.click("#login").await;
+    log_in(&browser, &email).await;
+    browser.click("#notifications").await;
+    browser.find("#by-email:not(:checked)").await;
+    browser.click("#by-email").await;
+    browser.find(".toast").await;
+    browser.look("asked-for").await;
+    assert_eq!(subscribed(1).await, Some(email.to_lowercase()));
+    browser.run("location.reload()").await;
+    browser.find("#by-email:checked:enabled").await;
+    browser.click("#by-email").await;
+    subscribed(0).await;
+    browser.run("location.reload()").await;
+    browser.find("#by-email:not(:checked)").await;
+    browser.check_console().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e_mail_is_turned_on_and_off_in_english_on_a_desktop() {
+    e_mail_is_turned_on_and_off("en", DESKTOP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e_mail_is_turned_on_and_off_in_korean_on_a_phone() {
+    e_mail_is_turned_on_and_off("ko", PHONE).await;
 }
