@@ -39,6 +39,8 @@ pub struct Error {
     pub status: Option<u16>,
     /// What AWS calls this request, for support cases.
     pub request_id: Option<String>,
+    /// The id of what had been made before the call that failed, and that is to be gone on with instead of making another.
+    pub made: Option<String>,
 }
 
 fn code_prefix(code: &str) -> String {
@@ -55,7 +57,13 @@ impl Error {
             message: message.into(),
             status: None,
             request_id: None,
+            made: None,
         }
+    }
+
+    /// The same, from a call that was to complete what has just been made.
+    pub fn after_making(self, id: &str) -> Self {
+        Error { made: Some(id.to_owned()), ..self }
     }
 
     /// Whether AWS's code is one of `codes`.
@@ -199,7 +207,7 @@ where
             Some(message) => message.to_owned(),
             None => chain(&error),
         };
-        Error { service, operation, code, message, status, request_id }
+        Error { service, operation, code, message, status, request_id, made: None }
     }
 }
 
@@ -229,6 +237,7 @@ mod tests {
             message: "text".into(),
             status: Some(status),
             request_id: None,
+            made: None,
         }
     }
 

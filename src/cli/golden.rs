@@ -179,6 +179,7 @@ fn errors() {
                 message: "the account's quota is used up".into(),
                 status: Some(400),
                 request_id: None,
+                made: None,
             }
             .to_string(),
         }],

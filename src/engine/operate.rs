@@ -30,7 +30,7 @@ pub(super) enum Stop {
 const LISTING_LAG: Duration = Duration::from_secs(60);
 
 /// How long AWS's lists are given to show what a create call without an answer may have made.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+const SECOND_LOOK: Duration = Duration::from_secs(4);
 
 /// How long a refused call may be repeated until the rest of AWS has caught up with what this run has made.
 const CATCHING_UP: Duration = Duration::from_secs(90);
@@ -85,8 +85,12 @@ impl Operate<'_> {
                 Ok(created) => return Ok(self.created(created.id, created.outputs)),
                 Err(error) => error,
             };
-            // The call may have been carried out although its answer was lost, or by an earlier, dead run; or the
-            // resource was made, and what belongs to it (a route, an attachment) could not be added yet.
+            // What belongs to it (a route, an attachment) could not be added.
+            if let Some(id) = &error.made {
+                let owned = self.until_listed(id, &error).await?;
+                return self.take_over(node, spec, &owned).await;
+            }
+            // The call may have been carried out although its answer was lost, or by an earlier, dead run.
             let may_be_there = !matches!(error.class(), Class::Refused | Class::Invalid);
             if may_be_there && let Some(owned) = self.look_for_own().await? {
                 return self.take_over(node, spec, &owned).await;
@@ -135,6 +139,27 @@ impl Operate<'_> {
             found.logical_id == self.operation.id && found.status != Status::Deleting && Some(&found.id) != old
         };
         Ok(found.into_iter().find(ours).map(|found| Owned { kind, found }))
+    }
+
+    /// What has been made, as soon as AWS lists it: its lists lag behind.
+    async fn until_listed(&self, id: &str, error: &Error) -> Result<Owned, Stop> {
+        let kind = self.operation.kind;
+        if matches!(error.class(), Class::Refused | Class::Invalid) {
+            return Err(failed(error));
+        }
+        let mut patience = Patience::new(LISTING_LAG);
+        loop {
+            self.pause(&mut patience, error).await?;
+            match Scan::new(self.cx).find(kind, &Select::One(id)).await {
+                Ok(found) => {
+                    if let Some(found) = found.into_iter().next() {
+                        return Ok(Owned { kind, found });
+                    }
+                }
+                Err(unseen) if unseen.is_not_found() || unseen.class() == Class::Retry => {}
+                Err(unseen) => return Err(failed(unseen)),
+            }
+        }
     }
 
     async fn update(&self, node: &Node, spec: &Value, owned: &Owned) -> Result<Known, Stop> {

@@ -72,7 +72,8 @@ impl Kind for InternetGateway {
             .and_then(|gateway| gateway.internet_gateway_id())
             .ok_or_else(|| Error::unexpected("ec2", "CreateInternetGateway", "no id"))?;
         if desired.spec.attached {
-            ec2::once_known(|| attach(cx, id, &desired.spec.vpc)).await?;
+            let attached = ec2::once_known(|| attach(cx, id, &desired.spec.vpc)).await;
+            attached.map_err(|error| error.after_making(id))?;
         }
         Ok(Created::new(id))
     }

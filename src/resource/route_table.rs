@@ -82,8 +82,11 @@ impl Kind for RouteTable {
             .and_then(|table| table.route_table_id())
             .ok_or_else(|| Error::unexpected("ec2", "CreateRouteTable", "no id"))?;
         let none = BTreeMap::new();
-        ec2::once_known(|| set_routes(cx, id, &none, &desired.spec.routes)).await?;
-        add_subnets(cx, id, desired.spec.subnets.iter()).await?;
+        let completed = async {
+            ec2::once_known(|| set_routes(cx, id, &none, &desired.spec.routes)).await?;
+            add_subnets(cx, id, desired.spec.subnets.iter()).await
+        };
+        completed.await.map_err(|error| error.after_making(id))?;
         Ok(Created::new(id))
     }
 

@@ -67,7 +67,7 @@ impl Kind for Subnet {
             .and_then(|subnet| subnet.subnet_id())
             .ok_or_else(|| Error::unexpected("ec2", "CreateSubnet", "no id"))?;
         if spec.public_ips {
-            set_public_ips(cx, id, true).await?;
+            set_public_ips(cx, id, true).await.map_err(|error| error.after_making(id))?;
         }
         Ok(Created::new(id))
     }

@@ -76,8 +76,11 @@ impl Kind for Vpc {
             .await?;
         let id = answer.vpc().and_then(|vpc| vpc.vpc_id()).ok_or_else(|| Error::unexpected("ec2", "CreateVpc", "no id"))?;
         // The create call doesn't take these. A run that dies in between leaves a difference that the next one mends.
-        set_dns_support(cx, id, desired.spec.dns_support).await?;
-        set_dns_hostnames(cx, id, desired.spec.dns_hostnames).await?;
+        let completed = async {
+            set_dns_support(cx, id, desired.spec.dns_support).await?;
+            set_dns_hostnames(cx, id, desired.spec.dns_hostnames).await
+        };
+        completed.await.map_err(|error| error.after_making(id))?;
         Ok(Created::new(id))
     }
 

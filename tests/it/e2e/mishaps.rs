@@ -51,6 +51,20 @@ async fn a_create_call_without_an_answer_isnt_sent_again_while_lists_lag_behind(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_isnt_made_again_when_a_call_that_completes_it_fails_while_lists_lag_behind() {
+    let world = World::new().await;
+    let stack = world.write("stack.yaml", NETWORK);
+    let throttled = ["ModifyVpcAttribute", "AttachInternetGateway", "CreateRoute", "AssociateRouteTable"];
+    let throttled = throttled.map(|operation| json!({"operation": operation, "nth": 1, "kind": "throttle"}));
+    let lagging = json!({"service": "ec2", "kind": "list_lag", "seconds": 2});
+    world.disturb(throttled.into_iter().chain([lagging]).collect()).await;
+    world.on(&stack, "apply", &["--yes"]).await.exits(0);
+    world.disturb(json!([])).await;
+    assert_eq!(vpcs(&world).await, 1);
+    world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_goes_on_when_nobody_reads_its_progress_any_more() {
     let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
