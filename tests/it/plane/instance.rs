@@ -67,7 +67,7 @@ async fn instances_boot_serve_in_turn_heal_are_replaced_and_go() {
     let client: hyper_util::client::legacy::Client<_, super::backend::Body> = client.build_http();
     assert!(client.get(at.parse().expect("a URL")).await.is_err(), "it ended instead of answering");
     let restarted = || entry(&world, &first[0]).detail.contains("shop active, restarted 1 times, last exit code 3");
-    world.until("the program runs again", || restarted().then_some(())).await;
+    world.until("the program runs again", || (restarted() && listens(&one.address)).then_some(())).await;
     service.healthy(&world, 2).await;
     assert_eq!(entry(&world, &first[0]).pid, one.pid);
 

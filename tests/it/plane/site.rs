@@ -172,7 +172,9 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
 }
 
 async fn nothing_is_left(developer: &Developer, stack: &Path, url: &str) {
-    let places: Vec<String> = developer.entries("").into_iter().map(|entry| entry.address).collect();
+    // An instance that has gone is told of for a while, without an address.
+    let places = developer.entries("").into_iter().map(|entry| entry.address);
+    let places: Vec<String> = places.filter(|place| !place.is_empty()).collect();
     assert!(places.len() >= 7 && places.iter().all(|place| listens(place)), "{places:?}");
     let endpoint = developer.endpoint().await;
     developer.on(stack, &["destroy", "--yes"]).await.exits(0);
