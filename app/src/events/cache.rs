@@ -13,6 +13,7 @@ use moka::future::Cache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::MySqlPool;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -98,12 +99,8 @@ impl EventCache {
             hit("process");
             return Ok(entry);
         }
-        self.events
-            .try_get_with((id, version), async {
-                self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await
-            })
-            .await
-            .map_err(|error: Arc<ApiError>| (*error).clone())
+        let load = || async { self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await };
+        once(&self.events, (id, version), load).await
     }
 
     /// The event, or 404.
@@ -115,11 +112,10 @@ impl EventCache {
     /// What of an event only an ADMIN changes, or 404; what is left of it may be of any age. Sales do not outdate it.
     pub async fn settings(&self, id: u64) -> Result<Arc<EventView>> {
         let entry = match self.versions.current(Scope::Settings(id)).await {
-            Some(version) => self
-                .settings
-                .try_get_with((id, version), async { Ok(store::by_id(&self.db, id).await?.map(Arc::new)) })
-                .await
-                .map_err(|error: Arc<ApiError>| (*error).clone())?,
+            Some(version) => {
+                let load = || async { Ok(store::by_id(&self.db, id).await?.map(Arc::new)) };
+                once(&self.settings, (id, version), load).await?
+            }
             None => self.direct.read(id).await?.value.clone().map(Arc::new),
         };
         entry.ok_or_else(|| ApiError::not_found("event"))
@@ -127,21 +123,16 @@ impl EventCache {
 
     /// The seats of an existing event.
     pub async fn layout(&self, id: u64) -> Result<Arc<Layout>> {
-        self.layouts
-            .try_get_with(id, async { layout::load(&self.db, id).await.map(Arc::new) })
-            .await
-            .map_err(|error: Arc<ApiError>| (*error).clone())
+        once(&self.layouts, id, || async { layout::load(&self.db, id).await.map(Arc::new) }).await
     }
 
     /// A page of events. Its numbers may be a second old.
     pub async fn list(&self, query: ListQuery) -> Result<Arc<Entry<EventPage>>> {
         let Some(version) = self.versions.current(Scope::Lists).await else {
-            return Entry::new(self.uncached(super::list::load(&self.db, &query)).await?);
+            return Entry::new(Box::pin(self.uncached(super::list::load(&self.db, &query))).await?);
         };
-        self.lists
-            .try_get_with((version, query.clone()), async { Entry::new(super::list::load(&self.db, &query).await?) })
-            .await
-            .map_err(|error: Arc<ApiError>| (*error).clone())
+        let load = || async { Entry::new(super::list::load(&self.db, &query).await?) };
+        once(&self.lists, (version, query.clone()), load).await
     }
 
     /// To be called when an event has come or changed, after the commit.
@@ -187,6 +178,22 @@ impl EventCache {
             _ => Err(ApiError::unavailable("busy", "too many readers while the cache is unavailable")),
         }
     }
+}
+
+/// What is kept under `key`, or what `load` gives, once for all who ask meanwhile.
+///
+/// Loading is made when it is needed, in a box of its own: with a connection to the database it has some 18 KiB, which
+/// otherwise every request for an event would be moved about with.
+async fn once<K, V, F>(cache: &Cache<K, V>, key: K, load: impl FnOnce() -> F) -> Result<V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    F: Future<Output = Result<V>>,
+{
+    if let Some(kept) = cache.get(&key).await {
+        return Ok(kept);
+    }
+    Box::pin(cache.try_get_with(key, load())).await.map_err(|error: Arc<ApiError>| (*error).clone())
 }
 
 /// Counts where an entry came from.

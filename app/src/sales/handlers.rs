@@ -149,7 +149,7 @@ async fn reserve(
     let hash = request_hash(&body)?;
     // Before anything that the first request may have used up.
     if let Some(key) = &key
-        && let Some(view) = state.sales.made_before(&body.user_id, key, hash).await?
+        && let Some(view) = Box::pin(state.sales.made_before(&body.user_id, key, hash)).await?
     {
         return Ok((StatusCode::CREATED, axum::Json(view)).into_response());
     }
@@ -168,7 +168,7 @@ async fn reserve(
         group_id: None,
     };
     let answer = if requests::wanted(&headers) {
-        requests::accept(&state, body.event_id, order).await?
+        Box::pin(requests::accept(&state, body.event_id, order)).await?
     } else {
         (StatusCode::CREATED, axum::Json(state.sales.sell_held(body.event_id, order).await?)).into_response()
     };
@@ -217,7 +217,7 @@ async fn confirm(
     let event = state.events.settings(hold.event).await?;
     if let Err(refused) = queue::check(&state, &headers, &caller, &event).await {
         // Who confirmed before has left the queue since.
-        let view = state.sales.made_before(&hold.user, &key, request_hash).await?.ok_or(refused)?;
+        let view = Box::pin(state.sales.made_before(&hold.user, &key, request_hash)).await?.ok_or(refused)?;
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
     let order = Order {

@@ -9,11 +9,12 @@ use crate::db;
 use crate::error::{ApiError, Result};
 use crate::events::versions::Versions;
 use crate::wallet::PaymentProvider;
-use sqlx::MySqlPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, MySql, MySqlPool};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument, Span};
 
 /// Orders in one transaction, at most.
@@ -22,6 +23,12 @@ const BATCH: usize = 128;
 const WAITING: usize = 20_000;
 /// Attempts of one transaction.
 const ATTEMPTS: u32 = 6;
+/// Of so many connections, one may be kept by a lane from one transaction to the next.
+const KEEPERS: usize = 4;
+
+/// The connection that a lane keeps. Its statements are prepared there already, and the pool would ask the server
+/// whether it still works each time that it gets it back.
+type Kept = Option<PoolConnection<MySql>>;
 
 struct Job {
     order: Order,
@@ -49,6 +56,8 @@ struct Inner {
     versions: Versions,
     holds: Holds,
     payments: Arc<dyn PaymentProvider>,
+    /// Lanes that keep a connection as long as they are open. The others take turns, so that none has to wait long.
+    keepers: Semaphore,
     /// What waits, by event. An event has an entry as long as a task works for it.
     queues: Mutex<HashMap<u64, VecDeque<Job>>>,
 }
@@ -56,7 +65,8 @@ struct Inner {
 impl Lanes {
     /// No lane is open yet.
     pub fn new(db: MySqlPool, versions: Versions, holds: Holds, payments: Arc<dyn PaymentProvider>) -> Self {
-        Self(Arc::new(Inner { db, versions, holds, payments, queues: Mutex::default() }))
+        let keepers = Semaphore::new(db.options().get_max_connections() as usize / KEEPERS);
+        Self(Arc::new(Inner { db, versions, holds, payments, keepers, queues: Mutex::default() }))
     }
 
     /// Puts an order into its event's lane and waits for the outcome.
@@ -87,6 +97,8 @@ impl Lanes {
 
     /// Works until the lane is empty.
     async fn work(self, event_id: u64) {
+        let keeps = self.0.keepers.try_acquire();
+        let mut kept = Kept::None;
         loop {
             let jobs: Vec<Job> = {
                 let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,36 +116,42 @@ impl Lanes {
             if !jobs.is_empty() {
                 // In a task of its own: a panic must not close the lane for those who still wait.
                 let (this, span) = (self.clone(), shared_span(&jobs));
-                let work = async move { this.serve(event_id, jobs).await };
-                if let Err(error) = tokio::spawn(work.instrument(span)).await {
-                    tracing::error!(%error, event_id, "a batch of sales failed");
+                let work = async move { this.serve(event_id, jobs, kept).await };
+                kept = match tokio::spawn(work.instrument(span)).await {
+                    Ok(connection) => connection.filter(|_| keeps.is_ok()),
+                    Err(error) => {
+                        tracing::error!(%error, event_id, "a batch of sales failed");
+                        None
+                    }
                 }
             }
         }
     }
 
-    async fn serve(&self, event_id: u64, jobs: Vec<Job>) {
+    async fn serve(&self, event_id: u64, jobs: Vec<Job>, mut kept: Kept) -> Kept {
         let (orders, answers): (Vec<Order>, Vec<_>) = jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
         let started = Instant::now();
-        let outcomes = self.carry_out(event_id, &orders).await;
+        let outcomes = self.carry_out(event_id, &orders, &mut kept).await;
         count(&orders, &outcomes, started.elapsed());
         self.tell(event_id, &orders, &outcomes).await;
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Who asked may have gone away; the idempotency key lets them ask again.
             let _gone = answer.send(outcome);
         }
+        kept
     }
 
     /// One transaction for all orders; one for each when they cannot share one.
-    async fn carry_out(&self, event_id: u64, orders: &[Order]) -> Vec<Outcome> {
-        match self.attempt(event_id, orders, false).await {
+    async fn carry_out(&self, event_id: u64, orders: &[Order], kept: &mut Kept) -> Vec<Outcome> {
+        match self.attempt(event_id, orders, false, kept).await {
             Ok(outcomes) => outcomes,
             Err(error) if orders.len() == 1 => vec![Err(error)],
             Err(error) if error.code == "duplicate" => {
                 let mut outcomes = Vec::with_capacity(orders.len());
                 for order in orders {
                     let one = std::slice::from_ref(order);
-                    outcomes.extend(self.attempt(event_id, one, true).await.unwrap_or_else(|error| vec![Err(error)]));
+                    let outcome = self.attempt(event_id, one, true, kept).await;
+                    outcomes.extend(outcome.unwrap_or_else(|error| vec![Err(error)]));
                 }
                 outcomes
             }
@@ -144,11 +162,17 @@ impl Lanes {
     /// Tries until the outcome is certain. Each attempt first looks for what an earlier one may have committed,
     /// under the lock that the earlier one held: so a lost answer to COMMIT sells nothing twice. The first one does
     /// not (unless with `check_keys`), since most keys are new: the unique key tells when one is not.
-    async fn attempt(&self, event_id: u64, orders: &[Order], mut check_keys: bool) -> Result<Vec<Outcome>> {
+    async fn attempt(
+        &self,
+        event_id: u64,
+        orders: &[Order],
+        mut check_keys: bool,
+        kept: &mut Kept,
+    ) -> Result<Vec<Outcome>> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.transaction(event_id, orders, check_keys).await {
+            let error = match self.transaction(event_id, orders, check_keys, kept).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(error) => error,
             };
@@ -168,11 +192,21 @@ impl Lanes {
         }
     }
 
-    async fn transaction(&self, event_id: u64, orders: &[Order], keys: bool) -> Result<Vec<Outcome>, sqlx::Error> {
+    async fn transaction(
+        &self,
+        event_id: u64,
+        orders: &[Order],
+        keys: bool,
+        kept: &mut Kept,
+    ) -> Result<Vec<Outcome>, sqlx::Error> {
         // Only who has no hold of their own must leave the held tickets alone.
         let direct = orders.iter().any(|order| order.hold.is_none());
         let held = if direct { self.0.holds.held(event_id).await } else { 0 };
-        let mut tx = self.0.db.begin().await?;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => Box::pin(self.0.db.acquire()).await?,
+        };
+        let mut tx = connection.begin().await?;
         let payments = self.0.payments.as_ref();
         let outcomes = sell::sell(&mut tx, payments, event_id, orders, held, keys).await?;
         if outcomes.iter().any(Result::is_ok) {
@@ -180,6 +214,8 @@ impl Lanes {
         } else {
             tx.rollback().await?;
         }
+        // After an error it goes back to the pool instead, which finds out whether it is of use.
+        *kept = Some(connection);
         Ok(outcomes)
     }
 

@@ -151,7 +151,8 @@ impl Sales {
     pub async fn confirm(&self, hold: &mut Hold, mut order: Order) -> Result<ReservationView> {
         if !self.holds.claim(hold).await {
             // Confirmed before, or forgotten by Redis, or Redis is away.
-            let made = self.made_before(&order.user_id, &order.idempotency_key, order.request_hash).await?;
+            let made = self.made_before(&order.user_id, &order.idempotency_key, order.request_hash);
+            let made = Box::pin(made).await?;
             if let Some(view) = made {
                 return Ok(view);
             }
