@@ -61,8 +61,10 @@ impl Health {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "database probe failed");
-                // All connections busy is load, not loss.
-                matches!(error, sqlx::Error::PoolTimedOut) && pool.size() > 0 && pool.num_idle() == 0
+                // All connections busy is load, not loss. Those that are still being made count as busy: they say nothing
+                // of a database that was away.
+                let busy = matches!(error, sqlx::Error::PoolTimedOut) && pool.size() > 0 && pool.num_idle() == 0;
+                busy && self.database.load(Ordering::Relaxed)
             }
             Err(_) => false,
         }
