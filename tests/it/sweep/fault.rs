@@ -1,17 +1,14 @@
 //! AWS at its worst: nearly a third of all calls fail, each time in one way, and the job must come to its end all the same,
 //! with each resource once and in a time that stays in proportion.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use serde_json::{Value, json};
 
 use crate::sweep::{
     Job, Stage,
     job::Findings,
-    report::{Book, Outcome, stride, workers},
+    report::{Book, share_out, stride},
 };
 
 /// The share of calls that is hit.
@@ -62,8 +59,7 @@ struct Case {
 }
 
 /// Runs the job in trouble: once, and it is to come through.
-async fn survive(stage: &Stage, case: Case) -> (Findings, String) {
-    stage.world.back().await;
+async fn survive(stage: &Stage, case: Case) -> Findings {
     stage.world.calls().await;
     stage.world.disturb_by_chance(case.seed, (case.trouble.faults)()).await;
     let begun = Instant::now();
@@ -79,26 +75,22 @@ async fn survive(stage: &Stage, case: Case) -> (Findings, String) {
     if took > bearable {
         findings.faults.push(format!("it took {took:.1?}, more than {bearable:.1?}"));
     }
-    let figures = format!(
-        "{} calls, {hits} failed, {:.1} s instead of {:.1} s",
+    findings.figures = format!(
+        ": {} calls, {hits} failed, {:.1} s instead of {:.1} s",
         calls.len(),
         took.as_secs_f64(),
         stage.usual.as_secs_f64()
     );
-    (findings, figures)
+    findings
 }
 
-async fn work(stage: &Stage, cases: &Mutex<Vec<Case>>, book: &Book) {
-    loop {
-        let Some(case) = cases.lock().expect("no panic").pop() else { return };
-        let begun = Instant::now();
-        let survived = AssertUnwindSafe(survive(stage, case)).catch_unwind().await;
-        let (findings, figures) =
-            survived.unwrap_or_else(|panic| (Findings::panicked(&*panic), "no figures".to_owned()));
+async fn take(stages: &[Stage], cases: Vec<Case>, book: &Book) {
+    share_out(stages, cases, async |stage, case| {
         let promise = format!("{} of the calls hit during {}", share(case.trouble), stage.job.name());
-        let name = format!("{}, seed {}: {figures}", case.trouble.name, case.seed);
-        book.enter(Outcome::new(&promise, name, begun.elapsed().as_secs_f64(), findings));
-    }
+        let name = format!("{}, seed {}", case.trouble.name, case.seed);
+        book.take(stage, promise, &name, survive(stage, case)).await;
+    })
+    .await;
 }
 
 fn share(trouble: Trouble) -> String {
@@ -112,7 +104,7 @@ async fn sampled(job: Job, names: &[&str]) {
         TROUBLES.into_iter().filter(|one| names.contains(&one.name)).map(|trouble| Case { trouble, seed: 1 }).collect();
     assert_eq!(cases.len(), names.len());
     let book = Book::default();
-    work(&stage, &Mutex::new(cases), &book).await;
+    take(&[stage], cases, &book).await;
     book.close(names.len());
 }
 
@@ -134,12 +126,11 @@ async fn a_destroy_comes_through_trouble() {
 /// A job in every trouble, five times each.
 async fn swept(job: Job) {
     let book = Book::kept(&format!("fault-{}", job.name()));
-    let stages = futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await;
+    let stages = Stage::set_all(job).await;
     let cases = TROUBLES.into_iter().flat_map(|trouble| (1..=5).map(move |seed| Case { trouble, seed }));
     let cases: Vec<_> = cases.step_by(stride()).collect();
     let expected = cases.len();
-    let cases = Mutex::new(cases);
-    futures::future::join_all(stages.iter().map(|stage| work(stage, &cases, &book))).await;
+    take(&stages, cases, &book).await;
     book.close(expected);
 }
 

@@ -10,7 +10,7 @@ use ticketctl::engine::{Inventory, lock};
 
 use crate::e2e::world::World;
 use crate::support::Ran;
-use crate::sweep::Census;
+use crate::sweep::{Census, report::workers};
 
 const STACK: &str = "ticketing-dev";
 
@@ -109,6 +109,8 @@ pub struct Findings {
     pub orphans: Vec<String>,
     /// Everything else.
     pub faults: Vec<String>,
+    /// What it took, in words, to be told with the case.
+    pub figures: String,
 }
 
 impl Findings {
@@ -150,6 +152,11 @@ impl Stage {
         stage.done = Census::take(&stage.cx).await;
         assert!(stage.calls.len() > 20, "{} changes: {:?}", stage.calls.len(), stage.calls);
         stage
+    }
+
+    /// As many as a full sweep uses side by side.
+    pub async fn set_all(job: Job) -> Vec<Stage> {
+        futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await
     }
 
     fn arguments(&self) -> Vec<&str> {

@@ -1,17 +1,11 @@
 //! A run is cut short at each of its changes: just before the change reaches the endpoint, and just after the endpoint has
 //! carried it out, before the answer arrives. Then the same command runs again.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
-use std::time::Instant;
-
-use futures::FutureExt;
-
 use crate::sweep::{
     Job, Stage,
     ending::Ending,
     job::{Call, Findings},
-    report::{Book, Outcome, stride, workers},
+    report::{Book, share_out, stride},
 };
 
 #[derive(Clone, Debug)]
@@ -34,7 +28,6 @@ fn sample(cases: Vec<Case>, stride: usize) -> Vec<Case> {
 }
 
 async fn survive(stage: &Stage, case: &Case) -> Findings {
-    stage.world.back().await;
     let ended = match stage.start_and_hold(&case.call, case.when, case.ending.lag()).await {
         Ok(child) => case.ending.befall(stage, child).await,
         Err(missed) => Err(missed),
@@ -47,17 +40,12 @@ async fn survive(stage: &Stage, case: &Case) -> Findings {
     findings
 }
 
-/// Takes cases until none is left.
-async fn work(stage: &Stage, cases: &Mutex<Vec<Case>>, book: &Book) {
-    loop {
-        let Some(case) = cases.lock().expect("no panic").pop() else { return };
-        let begun = Instant::now();
-        let findings = AssertUnwindSafe(survive(stage, &case)).catch_unwind().await;
-        let findings = findings.unwrap_or_else(|panic| Findings::panicked(&*panic));
+async fn take(stages: &[Stage], cases: Vec<Case>, book: &Book) {
+    share_out(stages, cases, async |stage, case| {
         let promise = format!("{} during {}", case.ending.name(), stage.job.name());
-        let name = format!("{} {}", case.when, case.call);
-        book.enter(Outcome::new(&promise, name, begun.elapsed().as_secs_f64(), findings));
-    }
+        book.take(stage, promise, &format!("{} {}", case.when, case.call), survive(stage, &case)).await;
+    })
+    .await;
 }
 
 /// Every so manieth change is one at which the full sweep sends a signal.
@@ -80,7 +68,7 @@ async fn sampled(job: Job, stride: usize) {
     let lagging = lagging.map(|call| Case { call: call.clone(), when: "after", ending: Ending::KillLagging });
     let cases: Vec<_> = kills.into_iter().chain(signals).chain(lagging).collect();
     let (count, book) = (cases.len(), Book::default());
-    work(&stage, &Mutex::new(cases), &book).await;
+    take(&[stage], cases, &book).await;
     book.close(count);
 }
 
@@ -102,7 +90,7 @@ async fn a_sample_of_destroys_cut_short_goes_on() {
 /// Every change of a job; signals, and lists that lag, at every so manieth.
 async fn swept(job: Job) {
     let book = Book::kept(&format!("kill-{}", job.name()));
-    let stages = futures::future::join_all((0..workers()).map(|_| Stage::set(job))).await;
+    let stages = Stage::set_all(job).await;
     let calls = &stages[0].calls;
     let mut cases = every(calls, Ending::Kill);
     for (at, ending) in Ending::SIGNALS.into_iter().enumerate() {
@@ -111,12 +99,9 @@ async fn swept(job: Job) {
     let makes_something = |call: &Call| call.service == "ec2" && call.operation != "CreateTags";
     let lagging: Vec<_> = calls.iter().filter(|call| makes_something(call)).cloned().collect();
     cases.extend(every(&lagging, Ending::KillLagging).into_iter().filter(|case| case.when == "after"));
-    let mut cases: Vec<_> = cases.into_iter().step_by(stride()).collect();
+    let cases: Vec<_> = cases.into_iter().step_by(stride()).collect();
     let expected = cases.len();
-    // From the end: the next case is the last one.
-    cases.reverse();
-    let cases = Mutex::new(cases);
-    futures::future::join_all(stages.iter().map(|stage| work(stage, &cases, &book))).await;
+    take(&stages, cases, &book).await;
     book.close(expected);
 }
 

@@ -1,15 +1,12 @@
 //! One run at a time, whatever becomes of who has the lock.
 
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
-
-use futures::FutureExt;
 
 use crate::sweep::{
     Job, Stage,
     ending::{left, send},
     job::{Call, Findings},
-    report::{Book, Outcome},
+    report::Book,
 };
 
 /// How long after its holder's end a lock must be free: the lease, and a little.
@@ -111,29 +108,17 @@ fn call_at(stage: &Stage, part: usize, of: usize) -> Call {
     stage.calls[stage.calls.len() * part / of].clone()
 }
 
-async fn entered(book: &Book, stage: &Stage, promise: &str, case: String, findings: impl Future<Output = Findings>) {
-    stage.world.back().await;
-    let begun = Instant::now();
-    let findings = AssertUnwindSafe(findings).catch_unwind().await.unwrap_or_else(|panic| Findings::panicked(&*panic));
-    let promise = format!("{promise}, {}", stage.job.name());
-    book.enter(Outcome::new(&promise, case, begun.elapsed().as_secs_f64(), findings));
-}
-
 async fn swept(stage: &Stage, book: &Book, parts: usize) {
+    let of_job = |promise: &str| format!("{promise}, {}", stage.job.name());
     for part in 1..parts {
         let call = call_at(stage, part, parts);
-        entered(
-            book,
-            stage,
-            "a dead holder's lock is free in time",
-            format!("after {call}"),
-            dead_holder(stage, &call),
-        )
-        .await;
+        let dead = dead_holder(stage, &call);
+        book.take(stage, of_job("a dead holder's lock is free in time"), &format!("after {call}"), dead).await;
         let fenced = paused_holder(stage, &call);
-        entered(book, stage, "a paused holder is fenced out", format!("before {call}"), fenced).await;
+        book.take(stage, of_job("a paused holder is fenced out"), &format!("before {call}"), fenced).await;
         let apart = Duration::from_millis(120) * u32::try_from(part - 1).unwrap_or_default();
-        entered(book, stage, "two runs at once", format!("{apart:?} apart"), two_at_once(stage, apart)).await;
+        let both = two_at_once(stage, apart);
+        book.take(stage, of_job("two runs at once"), &format!("{apart:?} apart"), both).await;
     }
 }
 

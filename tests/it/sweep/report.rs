@@ -1,12 +1,15 @@
 //! What came of the cases of a sweep: told as they end, kept in files for the report of them all.
 
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Instant;
 
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
-use crate::sweep::job::Findings;
+use crate::sweep::{Stage, job::Findings};
 
 /// One case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,9 +25,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn new(promise: &str, case: String, seconds: f64, findings: Findings) -> Outcome {
-        let Findings { duplicates, orphans, faults } = findings;
-        Outcome { promise: promise.to_owned(), case, seconds, of: stride(), duplicates, orphans, faults }
+    fn new(promise: String, case: &str, seconds: f64, findings: Findings) -> Outcome {
+        let Findings { duplicates, orphans, faults, figures } = findings;
+        Outcome { promise, case: format!("{case}{figures}"), seconds, of: stride(), duplicates, orphans, faults }
     }
 
     pub fn is_survived(&self) -> bool {
@@ -56,6 +59,20 @@ pub fn stride() -> usize {
     stride
 }
 
+/// The stages share out the cases, the first one first, each at its own pace.
+pub async fn share_out<C>(stages: &[Stage], mut cases: Vec<C>, take: impl AsyncFn(&Stage, C)) {
+    cases.reverse();
+    let cases = Mutex::new(cases);
+    let work = async |stage| {
+        loop {
+            let next = cases.lock().expect("no panic").pop();
+            let Some(case) = next else { return };
+            take(stage, case).await;
+        }
+    };
+    futures::future::join_all(stages.iter().map(work)).await;
+}
+
 /// Where the full sweeps leave what they found.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/prove")
@@ -77,7 +94,18 @@ impl Book {
         Book { outcomes: Mutex::default(), file: Some(file) }
     }
 
-    pub fn enter(&self, outcome: Outcome) {
+    /// Tries a case on a stage that has been set back for it, and enters what comes of it.
+    pub async fn take(&self, stage: &Stage, promise: String, case: &str, tried: impl Future<Output = Findings>) {
+        let begun = Instant::now();
+        let tried = async {
+            stage.world.back().await;
+            tried.await
+        };
+        let findings = AssertUnwindSafe(tried).catch_unwind().await.unwrap_or_else(|panic| Findings::panicked(&*panic));
+        self.enter(Outcome::new(promise, case, begun.elapsed().as_secs_f64(), findings));
+    }
+
+    fn enter(&self, outcome: Outcome) {
         eprintln!("{}", outcome.tell());
         if let Some(path) = &self.file {
             let line = serde_json::to_string(&outcome).expect("plain data");
