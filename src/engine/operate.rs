@@ -99,6 +99,11 @@ impl Operate<'_> {
                 patience.pause = patience.pause.max(SECOND_LOOK);
             }
             match error.class() {
+                // An earlier run has begun to delete what has this name.
+                Class::Exists if self.is_leaving().await? => {
+                    patience.limit = patience.limit.max(kind.traits().timeout);
+                    self.pause(&mut patience, &error).await?;
+                }
                 Class::Exists => {
                     let hint = "something of this name exists that isn't the stack's; rename one of the two";
                     return Err(Stop::Failed(format!("{error}; {hint}")));
@@ -139,6 +144,12 @@ impl Operate<'_> {
             found.logical_id == self.operation.id && found.status != Status::Deleting && Some(&found.id) != old
         };
         Ok(found.into_iter().find(ours).map(|found| Owned { kind, found }))
+    }
+
+    /// Whether what is to be made is there from before, on its way out.
+    async fn is_leaving(&self) -> Result<bool, Stop> {
+        let found = Scan::new(self.cx).find(self.operation.kind, &Select::Stack).await.map_err(failed)?;
+        Ok(found.iter().any(|found| found.logical_id == self.operation.id && found.status == Status::Deleting))
     }
 
     /// What has been made, as soon as AWS lists it: its lists lag behind.

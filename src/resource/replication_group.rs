@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{CacheParameterGroup, CacheSubnetGroup, Change, Created, Desired, Effect, Found, Handle, Kind, Outputs, Ref};
 use super::{Scan, Secret, SecurityGroup, Select, Status, Traits, elasticache, elasticache::Role};
-use crate::aws::{Context, Error, Result, Tags};
+use crate::aws::{Context, Error, Result, Tags, tags};
 
 pub struct ReplicationGroup;
 
@@ -96,6 +96,17 @@ impl Kind for ReplicationGroup {
             wish.version.clone_from(&found.version);
         }
         wish.auth_secret = None;
+        // What is still being made tells only a part of itself: it has no endpoint, and at first no members.
+        if found.port == 0 {
+            wish.port = 0;
+        }
+        if found.subnet_group.is_empty() {
+            wish.version.clone_from(&found.version);
+            wish.subnet_group.clone_from(&found.subnet_group);
+            wish.parameter_group.clone_from(&found.parameter_group);
+            wish.security_groups.clone_from(&found.security_groups);
+            wish.maintenance_window.clone_from(&found.maintenance_window);
+        }
     }
 
     async fn find(scan: &Scan<'_>, select: &Select<'_>) -> Result<Vec<Found<ReplicationGroupSpec>>> {
@@ -149,6 +160,7 @@ impl Kind for ReplicationGroup {
     }
 
     async fn update(cx: &Context, change: &Change<ReplicationGroupSpec>) -> Result<()> {
+        check_owner(cx, &change.found).await?;
         let (id, replicas) = (&change.found.id, change.desired.spec.nodes - 1);
         elasticache::update_tags(cx, change, change.found.output(ARN)).await?;
         let modifies = change.touches(&MODIFIABLE);
@@ -174,9 +186,24 @@ impl Kind for ReplicationGroup {
     }
 
     async fn delete(cx: &Context, found: &Found<ReplicationGroupSpec>) -> Result<()> {
+        check_owner(cx, found).await?;
         cx.elasticache.delete_replication_group().replication_group_id(&found.id).send().await?;
         Ok(())
     }
+}
+
+/// A group holds data, so it is ours by its tag alone. Where that couldn't be read because of the group's state, it is read
+/// before the group is touched: the same state refuses changes as well, so that both are tried again.
+async fn check_owner(cx: &Context, found: &Found<ReplicationGroupSpec>) -> Result<()> {
+    if found.tags.is_some() || matches!(found.status, Status::Failed(_)) {
+        return Ok(());
+    }
+    let told = elasticache::tags(cx, found.output(ARN)).await?.unwrap_or_default();
+    if told.get(tags::STACK) == Some(&cx.stack) {
+        return Ok(());
+    }
+    let error = Error::unexpected("elasticache", "ListTagsForResource", format!("{} isn't this stack's", found.id));
+    Err(Error { code: "OtherOwner".into(), ..error })
 }
 
 async fn groups(cx: &Context, select: &Select<'_>) -> Result<Vec<AwsGroup>> {
@@ -316,7 +343,51 @@ fn is_at_least(found: &str, wished: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_at_least;
+    use super::*;
+
+    #[test]
+    fn what_a_group_doesnt_tell_while_it_is_made_is_no_difference() {
+        let mut wish = ReplicationGroupSpec {
+            name: "shop-redis".into(),
+            description: "Store".into(),
+            version: "7.1".into(),
+            class: "cache.t3.micro".into(),
+            nodes: 2,
+            failover: true,
+            multi_az: true,
+            port: 6379,
+            subnet_group: Ref::known("shop-subnets"),
+            parameter_group: Ref::known("shop-redis7"),
+            security_groups: [Ref::known("sg-1")].into(),
+            encrypted_in_transit: true,
+            encrypted_at_rest: true,
+            auth: true,
+            auth_secret: None,
+            snapshot_days: 1,
+            snapshot_window: None,
+            maintenance_window: "sun:05:00-sun:06:00".into(),
+            auto_minor_upgrades: true,
+        };
+        let group = AwsGroup::builder()
+            .replication_group_id("shop-redis")
+            .description("Store")
+            .status("creating")
+            .cache_node_type("cache.t3.micro")
+            .member_clusters("shop-redis-001")
+            .member_clusters("shop-redis-002")
+            .automatic_failover(AutomaticFailoverStatus::Enabling)
+            .multi_az(MultiAzStatus::Enabled)
+            .transit_encryption_enabled(true)
+            .at_rest_encryption_enabled(true)
+            .auth_token_enabled(true)
+            .auto_minor_version_upgrade(true)
+            .snapshot_retention_limit(1)
+            .build();
+        let found = found(Role::Store, &group, None);
+        ReplicationGroup::follow(&mut wish, &found.spec);
+        let told = |spec| serde_json::to_value(spec).expect("plain data");
+        assert_eq!(told(&wish), told(&found.spec));
+    }
 
     #[test]
     fn a_patch_level_is_what_was_asked_for() {

@@ -100,14 +100,24 @@ impl Kind for Role {
         let name = &found.id;
         let inline = cx.iam.list_role_policies().role_name(name).into_paginator().items().send();
         for policy in inline.collect::<std::result::Result<Vec<_>, _>>().await? {
-            cx.iam.delete_role_policy().role_name(name).policy_name(policy).send().await?;
+            let gone = cx.iam.delete_role_policy().role_name(name).policy_name(policy).send().await;
+            unless_gone(gone)?;
         }
         let attached = cx.iam.list_attached_role_policies().role_name(name).into_paginator().items().send();
         for policy in attached.collect::<std::result::Result<Vec<_>, _>>().await? {
-            cx.iam.detach_role_policy().role_name(name).set_policy_arn(policy.policy_arn).send().await?;
+            let gone = cx.iam.detach_role_policy().role_name(name).set_policy_arn(policy.policy_arn).send().await;
+            unless_gone(gone)?;
         }
         cx.iam.delete_role().role_name(name).send().await?;
         Ok(())
+    }
+}
+
+/// IAM's lists lag behind. That a policy is gone says nothing of the role.
+fn unless_gone<T>(done: std::result::Result<T, impl Into<Error>>) -> Result<()> {
+    match done.map_err(Into::into) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     kind::{self, Status},
     load_balancer,
 };
-use crate::aws::{Context, Result, partition, tags};
+use crate::aws::{Class, Context, Result, partition, tags};
 
 /// How many resources of one kind are asked for their tags at once.
 const ASKED_AT_ONCE: usize = 8;
@@ -132,6 +132,9 @@ impl<'a> Scan<'a> {
         let told = match kind.tags(self, &found).await {
             // It went between the two calls.
             Err(error) if error.is_not_found() => None,
+            // ElastiCache tells no tags of what is being made or changed.
+            // <https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_ListTagsForResource.html>
+            Err(error) if error.class() == Class::Conflict => None,
             told => told?,
         };
         // An emulator that tells no tags at all doesn't keep them, and so can't be told to mend them.

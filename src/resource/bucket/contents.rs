@@ -44,7 +44,11 @@ pub(super) async fn delete(cx: &Context, bucket: &str) -> Result<()> {
         for upload in page.uploads() {
             let call = cx.s3.abort_multipart_upload().bucket(bucket);
             let call = call.set_key(upload.key().map(str::to_owned));
-            call.set_upload_id(upload.upload_id().map(str::to_owned)).send().await?;
+            match call.set_upload_id(upload.upload_id().map(str::to_owned)).send().await.map_err(Error::from) {
+                // It has ended meanwhile.
+                Err(error) if !error.is(&["NoSuchUpload"]) => return Err(error),
+                _ => {}
+            }
         }
     }
 }
