@@ -14,6 +14,8 @@ use crate::aws::{Class, Context, Error, Result};
 pub struct Control<'a> {
     pub cx: &'a Context,
     pub bucket: String,
+    /// The account that must own it: anybody can make a bucket of a name that can be guessed.
+    owner: String,
 }
 
 /// An object's content with the tag that conditional writes compare.
@@ -31,27 +33,25 @@ pub enum Condition<'a> {
 
 impl<'a> Control<'a> {
     pub async fn new(cx: &'a Context) -> Result<Control<'a>> {
-        Ok(Control { cx, bucket: format!("ticketctl-{}-{}", cx.account().await?, cx.region) })
+        let owner = cx.account().await?.to_owned();
+        Ok(Control { cx, bucket: format!("ticketctl-{owner}-{}", cx.region), owner })
     }
 
-    /// Makes the bucket if it isn't there: private, versioned; encrypted as S3 does by itself since 2023.
+    /// Makes the bucket if it isn't there, or isn't whole because a run died over it: private, versioned; encrypted as S3
+    /// does by itself since 2023.
     pub async fn ensure(&self) -> Result<()> {
         let s3 = &self.cx.s3;
-        match s3.head_bucket().bucket(&self.bucket).send().await.map_err(Error::from) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_not_found() || error.status == Some(404) => {}
+        // Versioning comes last.
+        let look = s3.get_bucket_versioning().bucket(&self.bucket).expected_bucket_owner(&self.owner);
+        match look.send().await.map_err(Error::from) {
+            Ok(answer) if answer.status() == Some(&BucketVersioningStatus::Enabled) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => self.create().await?,
+            Err(error) if error.status == Some(403) => {
+                let message = format!("{} Or somebody else's bucket is called {}.", error.message, self.bucket);
+                return Err(Error { message, ..error });
+            }
             Err(error) => return Err(error),
-        }
-        // us-east-1 is the one region that may not be named here.
-        let location = (self.cx.region != "us-east-1").then(|| {
-            CreateBucketConfiguration::builder()
-                .location_constraint(BucketLocationConstraint::from(self.cx.region.as_str()))
-                .build()
-        });
-        let made = s3.create_bucket().bucket(&self.bucket).set_create_bucket_configuration(location).send().await;
-        match made.map_err(Error::from) {
-            Err(error) if error.class() != Class::Exists => return Err(error),
-            _ => {}
         }
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(true)
@@ -60,19 +60,34 @@ impl<'a> Control<'a> {
             .restrict_public_buckets(true)
             .build();
         s3.put_public_access_block().bucket(&self.bucket).public_access_block_configuration(block).send().await?;
-        let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-        s3.put_bucket_versioning().bucket(&self.bucket).versioning_configuration(versioning).send().await?;
         let tag = Tag::builder().key("ManagedBy").value("ticketctl").build();
         let tagging = Tagging::builder().set_tag_set(tag.ok().map(|tag| vec![tag])).build();
         if let Ok(tagging) = tagging {
             s3.put_bucket_tagging().bucket(&self.bucket).tagging(tagging).send().await?;
         }
+        let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        s3.put_bucket_versioning().bucket(&self.bucket).versioning_configuration(versioning).send().await?;
         Ok(())
+    }
+
+    async fn create(&self) -> Result<()> {
+        // us-east-1 is the one region that may not be named here.
+        let location = (self.cx.region != "us-east-1").then(|| {
+            CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(self.cx.region.as_str()))
+                .build()
+        });
+        let call = self.cx.s3.create_bucket().bucket(&self.bucket).set_create_bucket_configuration(location);
+        match call.send().await.map_err(Error::from) {
+            Err(error) if error.class() != Class::Exists => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// An object, or none if it or the bucket isn't there.
     pub async fn get(&self, key: &str) -> Result<Option<Object>> {
-        let answer = match self.cx.s3.get_object().bucket(&self.bucket).key(key).send().await.map_err(Error::from) {
+        let call = self.cx.s3.get_object().bucket(&self.bucket).expected_bucket_owner(&self.owner).key(key);
+        let answer = match call.send().await.map_err(Error::from) {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
@@ -86,6 +101,7 @@ impl<'a> Control<'a> {
     /// Writes an object; the answer is its new tag, or none if the condition doesn't hold.
     pub async fn put(&self, key: &str, body: Vec<u8>, condition: Condition<'_>) -> Result<Option<String>> {
         let request = self.cx.s3.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(body));
+        let request = request.expected_bucket_owner(&self.owner);
         let request = match condition {
             Condition::Absent => request.if_none_match("*"),
             Condition::Unchanged(etag) => request.if_match(etag),
