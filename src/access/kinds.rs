@@ -9,6 +9,7 @@ pub const GENERAL: &[&str] = &[
     "s3:CreateBucket",
     "s3:GetObject",
     "s3:ListBucket",
+    "s3:GetBucketVersioning",
     "s3:PutBucketPublicAccessBlock",
     "s3:PutBucketTagging",
     "s3:PutBucketVersioning",

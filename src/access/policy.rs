@@ -1,5 +1,6 @@
 //! The least policy: what is made is bound to the region, what is there to the stack's tags, names and paths.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,8 +93,8 @@ pub fn document(statements: &[Statement]) -> Value {
     let statement = |statement: &Statement| {
         let mut text = json!({
             "Effect": "Allow",
-            "Action": statement.actions,
-            "Resource": statement.resources,
+            "Action": short(&statement.actions),
+            "Resource": short(&statement.resources),
         });
         if !statement.conditions.is_empty() {
             text["Condition"] = json!({"StringEquals": statement.conditions});
@@ -101,6 +102,24 @@ pub fn document(statements: &[Statement]) -> Value {
         text
     };
     json!({"Version": "2012-10-17", "Statement": statements.iter().map(statement).collect::<Vec<_>>()})
+}
+
+/// A list of one is written as that one.
+fn short<'a, T: Serialize + 'a>(list: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>) -> Value {
+    let mut list = list.into_iter();
+    match (list.len(), list.next()) {
+        (1, Some(one)) => json!(one),
+        (_, first) => first.into_iter().chain(list).map(|one| json!(one)).collect(),
+    }
+}
+
+/// What the names of a stack's parts begin with where they are shortened to `limit` characters, a hash included.
+fn beginning(stack: &str, limit: usize) -> String {
+    let whole = format!("{stack}-");
+    match whole.char_indices().nth(limit - 9) {
+        None => whole,
+        Some((end, _)) => whole[..end].trim_end_matches('-').to_owned(),
+    }
 }
 
 fn bond(action: &'static str, makes: bool) -> Bond {
@@ -149,10 +168,13 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
             ("LoadBalancing", arns.into(), BTreeMap::new())
         }
         Bond::Names("rds") => {
-            let names = [arn("rds", &format!("*:{stack}-*")), arn("rds", "og:default:*")];
+            let names = [arn("rds", &format!("*:{}*", beginning(stack, 63))), arn("rds", "og:default:*")];
             ("Database", names.into(), BTreeMap::new())
         }
-        Bond::Names("elasticache") => ("Cache", vec![arn("elasticache", &format!("*:{stack}-*"))], BTreeMap::new()),
+        Bond::Names("elasticache") => {
+            let names = arn("elasticache", &format!("*:{}*", beginning(stack, 40)));
+            ("Cache", vec![names], BTreeMap::new())
+        }
         Bond::Names("iam") => {
             let kinds = ["role", "instance-profile"];
             ("Roles", kinds.map(|kind| iam(&format!("{kind}/ticketctl/{stack}/*"))).into(), BTreeMap::new())
@@ -171,8 +193,10 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
             ("Secrets", arns.into(), BTreeMap::new())
         }
         Bond::Names("logs") => {
-            let groups = arn("logs", &format!("log-group:{}", log_group::name(stack, "*")));
-            ("Logs", vec![groups], BTreeMap::new())
+            let own = arn("logs", &format!("log-group:{}", log_group::name(stack, "*")));
+            // RDS makes these by itself.
+            let database = arn("logs", &format!("log-group:{}{}*", log_group::OF_CLUSTERS, beginning(stack, 63)));
+            ("Logs", vec![own, database], BTreeMap::new())
         }
         Bond::Names("cloudwatch") => {
             let dashboard = format!("arn:{partition}:cloudwatch::{account}:dashboard/{stack}");
@@ -240,6 +264,19 @@ mod tests {
         };
         assert_eq!(looks(&[]), None);
         assert_eq!(looks(&[format!("ingress.certificate={arn}")]), Some(vec![arn.to_owned()]));
+    }
+
+    #[test]
+    fn shortened_names_begin_as_the_policy_says() {
+        for length in 12..60 {
+            let stack: String = "ticket-platform-".chars().cycle().take(length).collect();
+            let stack = stack.trim_end_matches('-');
+            for limit in [40, 63] {
+                let name = crate::stack::name::fit(format!("{stack}-redis"), limit);
+                let beginning = beginning(stack, limit);
+                assert!(name.starts_with(&beginning), "{name} doesn't begin with {beginning}");
+            }
+        }
     }
 
     #[test]

@@ -38,7 +38,9 @@ pub(super) fn add_monitoring(blueprint: &mut Blueprint, stack: &Stack, facts: &F
     // The group that AWS's own AmazonRDSEnhancedMonitoringRole is for; it is one for all databases of the region.
     let group = facts.arn("logs", "log-group:RDSOSMetrics");
     let policy = document(vec![
-        allow("Group", &["logs:CreateLogGroup", "logs:PutRetentionPolicy"], &[&group]),
+        // CloudWatch Logs wants a group's ARN with `:*` for all but its tags.
+        // <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html>
+        allow("Group", &["logs:CreateLogGroup", "logs:PutRetentionPolicy"], &[&group, &format!("{group}:*")]),
         allow(
             "Streams",
             &["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams", "logs:GetLogEvents"],

@@ -8,10 +8,12 @@ use super::{
     Failure, Global, Result,
     apply::guarded,
     project::{Project, unreadable},
-    run::{Flags, Run, verdict},
+    run::{Flags, Pace, Run, verdict},
 };
 use crate::{
+    aws::Error,
     engine::{Inventory, plan_destroy, record},
+    resource::{DbCluster, Kind, log_group},
     ui,
 };
 
@@ -23,6 +25,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     flags: Flags,
+
+    #[command(flatten)]
+    pace: Pace,
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -65,9 +70,10 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
     if !run.confirm(&format!("Destroy all {} of these?", plan.steps.len()), yes).await? {
         return Err(Failure::new("not confirmed; nothing was deleted"));
     }
-    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.flags.parallelism.into()).await?;
+    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.pace.parallelism.into()).await?;
     let code = verdict(&report, "destroy")?;
     audit(project).await?;
+    forget_logs(project, &inventory, run).await?;
     record::forget_applied(&project.cx).await?;
     if !arguments.flags.json && !global.quiet {
         super::say(format_args!(
@@ -77,6 +83,26 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
         ))?;
     }
     Ok(code)
+}
+
+/// RDS makes a log group for each kind of log that a cluster exports, and leaves them behind. Those of a protected stack stay.
+async fn forget_logs(project: &Project, inventory: &Inventory, run: &Run<'_>) -> Result<()> {
+    for owned in inventory.all().filter(|owned| owned.kind.name() == DbCluster::NAME) {
+        let prefix = format!("{}{}/", log_group::OF_CLUSTERS, owned.found.id);
+        if project.stack.protect {
+            run.notice(format!("what the database logged stays in {prefix}…"));
+            continue;
+        }
+        for kind in ["audit", "error", "general", "slowquery"] {
+            run.permitted()?;
+            let call = project.cx.logs.delete_log_group().log_group_name(format!("{prefix}{kind}"));
+            match call.send().await.map_err(Error::from) {
+                Err(error) if !error.is_not_found() => ui::warn(format_args!("a log group of RDS stays: {error}")),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A fresh look must find nothing. AWS's lists lag behind its deletions, so that it may take a few: it may list what it no

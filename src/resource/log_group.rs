@@ -20,6 +20,10 @@ const ID_PREFIX: &str = "log-group-";
 /// The output with the group's ARN.
 const ARN: &str = "arn";
 
+/// What the names of the groups begin with that RDS makes for what clusters log.
+/// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/AuroraMySQL.Integrating.CloudWatch.html>
+pub const OF_CLUSTERS: &str = "/aws/rds/cluster/";
+
 /// The name of the log group of one of a stack's services.
 pub fn name(stack: &str, service: &str) -> String {
     format!("/ticketctl/{stack}/{service}")

@@ -18,7 +18,7 @@ pub struct RolledBack {
 }
 
 impl RolledBack {
-    /// Reads the tag's value: `5=0123456789abcdef 7=…`.
+    /// Reads the tag's value: `5=0123456789abcdef 7=…`, or nothing.
     pub(super) fn parse(text: &str) -> Vec<RolledBack> {
         let one = |word: &str| {
             let (release, content) = word.split_once('=')?;
@@ -80,13 +80,11 @@ async fn content_of(cx: &Context, id: &str, release: u64) -> Result<String> {
 }
 
 async fn write(cx: &Context, id: &str, all: &[RolledBack]) -> Result<()> {
-    if all.is_empty() {
-        cx.ec2.delete_tags().resources(id).tags(Tag::builder().key(tags::ROLLED_BACK).build()).send().await?;
-        return Ok(());
-    }
     let text: Vec<String> = all.iter().map(|one| format!("{}={}", one.release, one.content)).collect();
     let tag = Tag::builder().key(tags::ROLLED_BACK).value(text.join(" ")).build();
-    cx.ec2.create_tags().resources(id).tags(tag).send().await?;
+    // With the tag that it has already: the least policy lets nobody tag what doesn't say whose it is.
+    let own = Tag::builder().key(tags::STACK).value(&cx.stack).build();
+    cx.ec2.create_tags().resources(id).tags(own).tags(tag).send().await?;
     Ok(())
 }
 

@@ -72,8 +72,9 @@ fn every_action_exists_and_knows_the_tag_that_it_is_bound_to() {
 /// Fails if the policy doesn't allow all of these requests.
 pub fn allows(policy: &Value, requests: &[Value]) {
     let statements = policy["Statement"].as_array().expect("statements");
-    let actions = statements.iter().flat_map(|statement| statement["Action"].as_array().into_iter().flatten());
-    let allowed: BTreeSet<&str> = actions.filter_map(Value::as_str).collect();
+    let list = |actions: &'_ Value| actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]);
+    let actions: Vec<Value> = statements.iter().flat_map(|statement| list(&statement["Action"])).collect();
+    let allowed: BTreeSet<&str> = actions.iter().filter_map(Value::as_str).collect();
     let text = |request: &Value, key: &str| request[key].as_str().unwrap_or_default().to_owned();
     let needed = requests.iter().flat_map(|request| needs(&text(request, "service"), &text(request, "operation")));
     let missing: BTreeSet<String> = needed.filter(|action| !allowed.contains(action.as_str())).collect();
