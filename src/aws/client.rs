@@ -205,6 +205,7 @@ pub fn partition(region: &str) -> &'static str {
     match region {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",
+        region if region.starts_with("eusc-") => "aws-eusc",
         _ => "aws",
     }
 }
@@ -223,5 +224,9 @@ fn price_region(config: &SdkConfig) -> &'static str {
 /// What AWS's host names in a region end with.
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/rande.html>
 pub fn dns_suffix(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+    match partition(region) {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-eusc" => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
 }

@@ -137,7 +137,7 @@ pub struct Node {
 pub struct Facts {
     /// Twelve digits.
     pub account: String,
-    /// `aws`, `aws-cn` or `aws-us-gov`.
+    /// `aws`, `aws-cn`, `aws-us-gov` or `aws-eusc`.
     pub partition: String,
     pub region: String,
     /// The machine image per architecture (`x86_64`, `arm64`): the one that the stack's instances have, or the newest.
