@@ -11,7 +11,7 @@ use super::{
     programs,
     project::Project,
     rollouts,
-    run::{Flags, Run, verdict},
+    run::{Flags, Pace, Run, verdict},
 };
 use crate::{
     engine::{Action, Inventory, Plan, Step, record},
@@ -30,6 +30,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     flags: Flags,
+
+    #[command(flatten)]
+    pace: Pace,
 }
 
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -91,7 +94,7 @@ async fn under_lock(
         record::write_applied(&project.cx, &blueprint).await?;
         return rollouts::roll(run, project, &blueprint, &services, &BTreeSet::new()).await;
     }
-    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.flags.parallelism.into()).await?;
+    let report = run.carry_out(&plan, &blueprint, &inventory, arguments.pace.parallelism.into()).await?;
     let code = verdict(&report, "apply")?;
     record::write_applied(&project.cx, &blueprint).await?;
     rollouts::roll(run, project, &blueprint, &services, &rollouts::touched(project, &report)).await?;

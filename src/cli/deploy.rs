@@ -7,7 +7,7 @@ use super::{
     Failure, Global, Result, pause, plan, programs,
     project::Project,
     rollouts,
-    run::{Flags, Run, verdict},
+    run::{Flags, Pace, Run, verdict},
 };
 use crate::{
     blueprint::Blueprint,
@@ -32,6 +32,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     flags: Flags,
+
+    #[command(flatten)]
+    pace: Pace,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -136,7 +139,7 @@ async fn under_lock(arguments: &Arguments, project: &Project, services: &[&Strin
     let touched = match plan.is_empty() {
         true => Default::default(),
         false => {
-            let report = run.carry_out(&plan, &blueprint, &inventory, arguments.flags.parallelism.into()).await?;
+            let report = run.carry_out(&plan, &blueprint, &inventory, arguments.pace.parallelism.into()).await?;
             verdict(&report, "deploy")?;
             rollouts::touched(project, &report)
         }

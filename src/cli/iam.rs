@@ -12,9 +12,10 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum IamCommand {
-    /// Print the least policy with which the stack can be made, changed and destroyed. Asks AWS nothing.
+    /// Print the least policy with which the stack can be made, changed, paused and destroyed. Asks AWS nothing.
     ///
-    /// It fits into an inline policy of a role. `cost --live` alone needs `pricing:GetProducts` besides.
+    /// It fits into an inline policy of a role. Not in it is what `exec`, `connect`, `drill`, `logs`, `events` and
+    /// `cost --live` need besides.
     Policy(PolicyArguments),
 }
 

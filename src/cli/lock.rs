@@ -15,7 +15,7 @@ pub enum LockCommand {
     },
     /// Take it away from a run that is dead.
     Break {
-        /// Don't warn.
+        /// Also from a run that still renews its lease.
         #[arg(short, long)]
         yes: bool,
     },

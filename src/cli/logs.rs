@@ -3,7 +3,7 @@
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use clap::Args;
 use jiff::Timestamp;
-use std::{collections::HashSet, io::Write, time::Duration};
+use std::{collections::HashMap, io::Write, time::Duration};
 
 use super::{Failure, Global, Result, deploy, project::Project};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     resource::log_group,
     stack::units,
 };
+
+/// How late a line may come to be told all the same, in milliseconds.
+const LATE: i64 = 120_000;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -42,18 +45,20 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let project = Project::open(global).await?;
     let service = deploy::named(&project, Some(&arguments.service))?[0];
     let group = log_group::name(&project.cx.stack, service);
-    let begin = Timestamp::now() - Duration::from_secs_f64(arguments.since.secs_f64());
-    let mut since = begin.as_millisecond();
-    let mut seen = HashSet::new();
+    let back = Duration::from_secs_f64(arguments.since.secs_f64());
+    let begin = Timestamp::now().checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
+    let mut newest = begin;
+    let mut seen = HashMap::new();
     loop {
-        let events = events(&project, &arguments, &group, since).await?;
-        for event in events {
+        // The instances send every few seconds: what comes late has an earlier time than what was told before it.
+        let since = begin.max(newest - LATE);
+        seen.retain(|_, time| *time >= since);
+        for event in events(&project, &arguments, &group, since).await? {
             let (Some(id), time) = (event.event_id(), event.timestamp().unwrap_or_default()) else { continue };
-            if !seen.insert(id.to_owned()) {
-                continue;
+            if seen.insert(id.to_owned(), time).is_none() {
+                newest = newest.max(time);
+                print(&event)?;
             }
-            since = since.max(time);
-            print(&event)?;
         }
         if !arguments.follow {
             if seen.is_empty() {

@@ -59,7 +59,8 @@ Examples:
   ticketctl apply -f stacks/prod.yaml             make or change it on AWS
   ticketctl destroy                               take it all away again
 
-Exit codes: 0 done; 1 error; 2 changes pending (with --detailed-exitcode); 130 stopped by Ctrl-C; 143 by SIGTERM.";
+Exit codes: 0 done; 1 error; 2 changes pending (with --detailed-exitcode); 130 stopped by Ctrl-C; 143 by SIGTERM;
+exec and connect: that of what they ran.";
 
 /// What every command takes.
 #[derive(Clone, Debug, Args)]

@@ -33,13 +33,17 @@ pub struct Flags {
     #[arg(short, long)]
     pub yes: bool,
 
-    /// How many operations may have calls in flight at once.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub parallelism: u16,
-
     /// One event per line, as JSON, on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What the commands take that carry out a plan.
+#[derive(Debug, Args)]
+pub struct Pace {
+    /// How many operations may have calls in flight at once.
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallelism: u16,
 }
 
 /// The alarms of a service that end a rollout: those that say that requests fail. A busy processor is no failure.

@@ -2,10 +2,12 @@
 
 use aws_sdk_ssm::types::CommandInvocationStatus;
 use clap::Args;
+use rustix::process::Signal;
 use std::{
     io::Write,
     time::{Duration, Instant},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Global, Result, deploy, project::Project};
 use crate::{
@@ -18,6 +20,10 @@ use crate::{
 const PLUGIN: &str = "session-manager-plugin";
 const PLUGIN_MANUAL: &str =
     "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html";
+
+/// Instances that one SendCommand may name.
+/// Source: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html>
+const TARGETS: usize = 50;
 
 #[derive(Debug, Args)]
 pub struct ConnectArguments {
@@ -62,6 +68,10 @@ pub async fn connect(global: &Global, arguments: ConnectArguments) -> Result<u8>
     let request = serde_json::json!({ "Target": instance });
     let region = &project.cx.region;
     let endpoint = format!("https://ssm.{region}.{}", crate::aws::dns_suffix(region));
+    // These are for the program on the instance. The plugin passes them on, and must not lose its terminal to the shell.
+    let ignored =
+        [SignalKind::interrupt(), SignalKind::quit(), SignalKind::from_raw(Signal::TSTP.as_raw())].map(signal);
+    let _ignored = ignored.into_iter().collect::<std::io::Result<Vec<_>>>()?;
     let status = tokio::process::Command::new(PLUGIN)
         // In the environment, not among the arguments, which every user of this machine can read.
         .env("AWS_SSM_START_SESSION_RESPONSE", session.to_string())
@@ -78,22 +88,33 @@ pub async fn exec(global: &Global, arguments: ExecArguments) -> Result<u8> {
     if !arguments.all {
         targets.truncate(1);
     }
-    let ssm = &project.cx.ssm;
-    let sent = ssm
+    let mut sent = Vec::new();
+    for some in targets.chunks(TARGETS) {
+        let id = send(&project, some, &arguments).await?;
+        sent.extend(some.iter().map(|target| (id.clone(), target)));
+    }
+    let mut code = 0;
+    for (id, target) in sent {
+        code = code.max(result(&project, &id, target, &arguments, targets.len() > 1).await?);
+    }
+    Ok(code)
+}
+
+async fn send(project: &Project, targets: &[String], arguments: &ExecArguments) -> Result<String> {
+    // Sent once: after a lost answer nobody knows whether the command runs already.
+    let sent = project
+        .cx
+        .without_retries()
+        .ssm
         .send_command()
         .document_name("AWS-RunShellScript")
-        .set_instance_ids(Some(targets.clone()))
+        .set_instance_ids(Some(targets.to_vec()))
         .parameters("commands", vec![arguments.command.join(" ")])
         .parameters("executionTimeout", vec![arguments.timeout.to_string()])
         .send()
         .await
         .map_err(|error| refused(error.into()))?;
-    let id = sent.command().and_then(|command| command.command_id()).unwrap_or_default().to_owned();
-    let mut code = 0;
-    for target in &targets {
-        code = code.max(result(&project, &id, target, &arguments, targets.len() > 1).await?);
-    }
-    Ok(code)
+    Ok(sent.command().and_then(|command| command.command_id()).unwrap_or_default().to_owned())
 }
 
 async fn result(project: &Project, id: &str, target: &str, arguments: &ExecArguments, named: bool) -> Result<u8> {

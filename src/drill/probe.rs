@@ -22,7 +22,8 @@ const READ: &str = "/api/events";
 pub struct Tally {
     pub requests: usize,
     pub errors: usize,
-    /// The longest time in which none succeeded, in seconds. A single failure between successes is none.
+    /// The longest time in which none succeeded, in seconds: from the sending of the first that failed to
+    /// the end of the next that succeeded.
     pub downtime_seconds: f64,
     /// How often which error came, in words.
     pub kinds: BTreeMap<String, usize>,
