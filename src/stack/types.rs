@@ -46,7 +46,7 @@ pub struct Stack {
     #[schemars(example = &"ap-northeast-2")]
     pub region: String,
 
-    /// Guard against deletion: `destroy` asks for the stack's name, and the database, the load balancer
+    /// Guard against deletion: `destroy --yes` wants the stack's name as well, and the database, the load balancer
     /// and the bucket refuse to be deleted. Default: true when the environment is `prod` or `production`.
     #[serde(default)]
     #[schemars(transform = without_default)]

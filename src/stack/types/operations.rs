@@ -50,7 +50,7 @@ pub struct Messaging {
     /// How often a message is tried before it goes to the dead-letter queue.
     #[schemars(range(min = 1, max = 1000))]
     pub max_receives: u32,
-    /// How long dead letters are kept, 60s to 14d; longer than `retention`.
+    /// How long dead letters are kept, 60s to 14d; at least as long as `retention`.
     pub dead_letter_retention: Duration,
 }
 

@@ -86,15 +86,19 @@ async fn survive(stage: &Stage, case: Case) -> Findings {
 
 async fn take(stages: &[Stage], cases: Vec<Case>, book: &Book) {
     share_out(stages, cases, async |stage, case| {
-        let promise = format!("{} of the calls hit during {}", share(case.trouble), stage.job.name());
+        let promise = format!("{} during {}", kind(case.trouble), stage.job.name());
         let name = format!("{}, seed {}", case.trouble.name, case.seed);
         book.take(stage, promise, &name, survive(stage, case)).await;
     })
     .await;
 }
 
-fn share(trouble: Trouble) -> String {
-    if trouble.name.contains("lists") { "all lists".to_owned() } else { format!("{:.0} %", SHARE * 100.0) }
+fn kind(trouble: Trouble) -> String {
+    if trouble.name.contains("lists") {
+        trouble.name.to_owned()
+    } else {
+        format!("{:.0} % of the calls hit", SHARE * 100.0)
+    }
 }
 
 /// A few of the troubles.
