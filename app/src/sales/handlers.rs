@@ -90,8 +90,9 @@ pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
     if seats.len() > 100 || distinct.len() != seats.len() {
         return Err(ApiError::invalid("bad_seat", "seatIds must be at most 100, each once"));
     }
-    // The database cannot even compare other characters with an identifier, and others' orders would fail with it.
-    if let Some(strange) = seats.iter().find(|seat| !seat.is_ascii()) {
+    // As seat maps make them (a row's label and a number). The database cannot even compare others with an identifier,
+    // and holds are written with separators: others' orders would fail with such a seat.
+    if let Some(strange) = seats.iter().find(|seat| !is_seat_id(seat)) {
         return Err(ApiError::invalid("bad_seat", format!("there is no seat {strange}")));
     }
     match (quantity, seats.len()) {
@@ -102,6 +103,10 @@ pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
             .filter(|quantity| (1..=1000).contains(quantity) && (seats == 0 || seats == *quantity as usize))
             .ok_or_else(|| ApiError::invalid("bad_quantity", "quantity must be at least 1, and as many as seatIds")),
     }
+}
+
+fn is_seat_id(id: &str) -> bool {
+    (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 pub(super) fn check_user_id(user_id: &str) -> Result<()> {
@@ -331,4 +336,20 @@ async fn qr(State(state): State<AppState>, caller: Caller, Path((id, code)): Pat
     responses((status = 200, description = "the key", body = TicketKey)))]
 async fn ticket_key(State(state): State<AppState>) -> axum::Json<TicketKey> {
     axum::Json(TicketKey { algorithm: "Ed25519", public_key: state.signer.public_key() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_those_that_a_seat_map_can_have() {
+        let wanted = |id: &str| quantity(None, &[id.to_owned()]);
+        for good in ["A-1", "z9-10", "ABCDEFGH-1000"] {
+            assert_eq!(wanted(good).expect("a seat"), 1);
+        }
+        for bad in ["", "a|b", "a,b", "A 1", "A-1\n", "Ä-1", "ABCDEFGHIJKLMNO-1"] {
+            assert_eq!(wanted(bad).expect_err("no seat").code, "bad_seat", "{bad:?}");
+        }
+    }
 }

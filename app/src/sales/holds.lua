@@ -16,6 +16,11 @@ local function read(id)
     local text = redis.call('HGET', holds, id)
     if not text then return nil end
     local user, quantity, number, list = string.match(text, '^(.*)|(%d+)|(%d+)|([^|]*)$')
+    if not user then
+        -- There were seats with a bar in their names. What cannot be read at all keeps nobody from being dropped.
+        user, quantity, number, list = string.match(text, '^(.-)|(%d+)|(%d+)|(.*)$')
+        if not user then return {user = '', quantity = 0, fence = '0', seats = {}} end
+    end
     local hold = {user = user, quantity = tonumber(quantity), fence = number, seats = {}}
     for seat in string.gmatch(list, '[^,]+') do table.insert(hold.seats, seat) end
     return hold
@@ -32,8 +37,10 @@ local function drop(id, mark)
     end
     redis.call('HDEL', holds, id)
     redis.call('ZREM', expiry, id)
-    if redis.call('HINCRBY', users, hold.user, -hold.quantity) <= 0 then redis.call('HDEL', users, hold.user) end
-    redis.call('HINCRBY', users, ' all', -hold.quantity)
+    -- Not `-quantity`: -0 is no integer to Redis.
+    local change = 0 - hold.quantity
+    if redis.call('HINCRBY', users, hold.user, change) <= 0 then redis.call('HDEL', users, hold.user) end
+    redis.call('HINCRBY', users, ' all', change)
     return true
 end
 

@@ -216,6 +216,34 @@ async fn seats_are_held_and_bought() {
 }
 
 #[tokio::test]
+async fn a_strange_seat_does_no_harm() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 3, json!({})).await;
+    for strange in ["a|b", "A-1,A-2", "", "A-1 "] {
+        let body = json!({"eventId": event, "userId": kim.id, "seatIds": [strange]});
+        for path in ["/api/holds", "/api/reservations"] {
+            app.post(path, Some(&kim), body.clone()).await.problem(422, "bad_seat");
+        }
+        let group = json!({"userId": kim.id, "items": [{"eventId": event, "seatIds": [strange]}]});
+        app.post("/api/reservation-groups", Some(&kim), group).await.problem(422, "bad_seat");
+    }
+    // Holds as they were once made of such seats, and one that nobody can read. Their time is over.
+    let key = |part: &str| format!("hold:{{{event}}}:{part}");
+    let kv = &app.state.kv;
+    for (id, text) in [("OLD", "kim|2|1|A-1,a|b"), ("TORN", "kim")] {
+        kv.run::<()>(&redis::Cmd::hset(key("holds"), id, text)).await.expect("written");
+        kv.run::<()>(&redis::Cmd::zadd(key("expiry"), id, 1)).await.expect("written");
+    }
+    kv.run::<()>(&redis::Cmd::hset(key("seats"), "A-1", "OLD")).await.expect("written");
+    let hold = json!({"eventId": event, "seatIds": ["A-1"]});
+    let held = app.post("/api/holds", Some(&kim), hold).await.expect(201);
+    assert_eq!(held["exclusive"], true);
+    let left: Vec<String> = kv.run(&redis::Cmd::hkeys(key("holds"))).await.expect("read");
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test]
 async fn a_hold_ends_by_itself() {
     let app = App::with(&["--hold-seconds", "1"]).await;
     let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
