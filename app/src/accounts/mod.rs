@@ -138,7 +138,7 @@ pub async fn create(pool: &MySqlPool, email: &str, password: &str, name: &str, r
 }
 
 /// Creates an account, or gives the existing one this password and role. An administrator does so, and vouches for the
-/// address.
+/// address. Whoever had the account until now is logged out: somebody may have signed up with an address that is not theirs.
 pub async fn upsert(pool: &MySqlPool, email: &str, password: &str, name: &str, role: Role) -> Result<UserView> {
     let email = valid_email(email)?;
     match create(pool, &email, password, name, role).await {
@@ -147,12 +147,15 @@ pub async fn upsert(pool: &MySqlPool, email: &str, password: &str, name: &str, r
             created?;
         }
     }
-    sqlx::query("UPDATE users SET password_hash = ?, role = ?, email_verified = TRUE WHERE email = ?")
-        .bind(password::hash(password).await?)
-        .bind(role.as_str())
-        .bind(&email)
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "UPDATE users SET password_hash = ?, role = ?, email_verified = TRUE, sessions_since = UTC_TIMESTAMP(3) \
+         WHERE email = ?",
+    )
+    .bind(password::hash(password).await?)
+    .bind(role.as_str())
+    .bind(&email)
+    .execute(pool)
+    .await?;
     by_email(pool, &email).await?.ok_or_else(|| ApiError::not_found("account"))?.view()
 }
 

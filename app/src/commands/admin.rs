@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub enum AdminCommand {
-    /// Create an administrator, or make an existing account one and set its password
+    /// Create an administrator, or make an existing account one, set its password and end its sessions
     Create {
         #[command(flatten)]
         database: DatabaseArgs,

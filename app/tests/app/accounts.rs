@@ -45,6 +45,24 @@ async fn a_refresh_token_used_twice_ends_the_session() {
 }
 
 #[tokio::test]
+async fn who_becomes_an_administrator_shares_the_account_with_nobody() {
+    let app = App::start().await;
+    let account = json!({"email": "boss@example.com", "password": "a squatter's", "name": "Squatter"});
+    let squatter = app.post("/api/auth/signup", None, account.clone()).await.expect(201);
+    let session = app.post("/api/auth/login", None, account.clone()).await.expect(200);
+    let made =
+        accounts::upsert(&app.db, "boss@example.com", "the boss's own", "Boss", Role::Admin).await.expect("made");
+    assert_eq!(Some(made.user_id.as_str()), squatter["userId"].as_str());
+    let token = json!({"refreshToken": session["refreshToken"]});
+    app.post("/api/auth/refresh", None, token).await.problem(401, "bad_refresh_token");
+    app.post("/api/auth/login", None, account).await.problem(401, "bad_credentials");
+    let own = json!({"email": "boss@example.com", "password": "the boss's own"});
+    let session = app.post("/api/auth/login", None, own).await.expect(200);
+    let token = json!({"refreshToken": session["refreshToken"]});
+    assert_eq!(app.post("/api/auth/refresh", None, token).await.expect(200)["user"]["role"], "ADMIN");
+}
+
+#[tokio::test]
 async fn bad_input_is_named() {
     let app = App::start().await;
     let signup = |email: &str, password: &str, name: &str| json!({"email": email, "password": password, "name": name});
