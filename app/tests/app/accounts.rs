@@ -31,6 +31,21 @@ async fn from_signup_to_logout() {
 }
 
 #[tokio::test]
+async fn addresses_that_differ_in_an_accent_are_two() {
+    let app = App::start().await;
+    let account = |email: &str| json!({"email": email, "password": "correct horse", "name": "José"});
+    let one = app.post("/api/auth/signup", None, account("jose@example.com")).await.expect(201);
+    app.post("/api/auth/login", None, account("José@example.com")).await.problem(401, "bad_credentials");
+    let other = app.post("/api/auth/signup", None, account("JOSÉ@example.com")).await.expect(201);
+    assert_ne!(one["userId"], other["userId"]);
+    app.post("/api/auth/signup", None, account("Jose@Example.com")).await.problem(409, "email_taken");
+    for (email, user) in [("Jose@example.com", one), ("José@example.com", other)] {
+        let session = app.post("/api/auth/login", None, account(email)).await.expect(200);
+        assert_eq!(session["user"]["userId"], user["userId"]);
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_token_used_twice_ends_the_session() {
     let app = App::start().await;
     accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
