@@ -6,7 +6,7 @@ use crate::trust;
 use anyhow::Context;
 use sqlx::migrate::Migrator;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
-use sqlx::{Executor, Row};
+use sqlx::{Connection, Executor, Row};
 use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
@@ -15,6 +15,8 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a connection may have been idle and is used without asking whether it still works.
 const UNTESTED: Duration = Duration::from_secs(1);
+/// How long a connection that is given back may take to end what is under way there: longer than a wait for a lock.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Reads a database address.
 pub fn options(url: &str) -> anyhow::Result<MySqlConnectOptions> {
@@ -53,6 +55,14 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
                 Ok(true)
             })
         })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Who asked has gone, in the middle of a statement or of a transaction. Without this the pool waits for
+                // the answer, as long as it takes: a host that has vanished would keep the connection's place for good.
+                tokio::time::timeout(ENDING, connection.flush()).await.unwrap_or_else(|_| Err(no_answer()))?;
+                Ok(true)
+            })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move {
                 // READ COMMITTED: no gap locks, so that concurrent inserts for one event do not deadlock.
@@ -65,6 +75,11 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
         })
         .connect_lazy_with(options);
     Ok(pool)
+}
+
+/// What becomes of a statement on a connection on which no answer comes in time.
+pub fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// Fails unless the server takes writes. After a failover, a name that is still remembered leads to the old writer: as a

@@ -23,6 +23,9 @@ const BATCH: usize = 128;
 const WAITING: usize = 20_000;
 /// Attempts of one transaction.
 const ATTEMPTS: u32 = 6;
+/// How long a transaction may take: longer than its statements wait for locks. Without an answer until then, nobody is
+/// there to give one, though the connection does not say so: a host that has vanished closes nothing.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Of so many connections, one may be kept by a lane from one transaction to the next.
 const KEEPERS: usize = 4;
 
@@ -206,17 +209,25 @@ impl Lanes {
             Some(connection) => connection,
             None => Box::pin(self.0.db.acquire()).await?,
         };
-        let mut tx = connection.begin().await?;
-        let payments = self.0.payments.as_ref();
-        let outcomes = sell::sell(&mut tx, payments, event_id, orders, held, keys).await?;
-        if outcomes.iter().any(Result::is_ok) {
-            tx.commit().await?;
-        } else {
-            tx.rollback().await?;
+        let work = async {
+            let mut tx = connection.begin().await?;
+            let payments = self.0.payments.as_ref();
+            let outcomes = sell::sell(&mut tx, payments, event_id, orders, held, keys).await?;
+            if outcomes.iter().any(Result::is_ok) {
+                tx.commit().await?;
+            } else {
+                tx.rollback().await?;
+            }
+            Ok(outcomes)
+        };
+        let outcomes = tokio::time::timeout(LONGEST, work).await.unwrap_or_else(|_| Err(db::no_answer()));
+        match &outcomes {
+            Ok(_) => *kept = Some(connection),
+            Err(error) if db::is_unavailable(error) => connection.close_on_drop(),
+            // It goes back to the pool, which finds out whether it is of use.
+            Err(_) => {}
         }
-        // After an error it goes back to the pool instead, which finds out whether it is of use.
-        *kept = Some(connection);
-        Ok(outcomes)
+        outcomes
     }
 
     /// After the commit and before the answers: readers see the sale from now on.

@@ -166,12 +166,12 @@ impl App {
 
     /// Another instance with other options.
     pub async fn another_with(&self, options: &[&str]) -> Self {
-        Self::serve(serve_args(
-            self.args.database.url.as_deref().expect("an address"),
-            self.args.redis.url.as_deref().expect("an address"),
-            options,
-        ))
-        .await
+        self.another_at(self.args.database.url.as_deref().expect("an address"), options).await
+    }
+
+    /// Another instance that finds the database elsewhere.
+    pub async fn another_at(&self, database: &str, options: &[&str]) -> Self {
+        Self::serve(serve_args(database, self.args.redis.url.as_deref().expect("an address"), options)).await
     }
 
     async fn serve(args: ServeArgs) -> Self {
