@@ -76,6 +76,11 @@ impl Holds {
         self.milliseconds / 1000
     }
 
+    /// Whether Redis was there when it was last asked.
+    pub fn is_up(&self) -> bool {
+        self.kv.is_up()
+    }
+
     /// Holds tickets or seats, all or none. `available` is how many general-admission tickets are unsold.
     pub async fn take(
         &self,

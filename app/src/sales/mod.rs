@@ -31,8 +31,12 @@ use lane::Lanes;
 use serde::{Deserialize, Serialize};
 use sqlx::MySqlPool;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
+
+/// How long seats that were freed wait for another attempt to say so in Redis.
+const MARK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Routes of sales.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -193,14 +197,27 @@ impl Sales {
     /// To be called after a commit that put tickets back: readers see it, and the seats can be held.
     pub async fn stock_freed(&self, event_id: u64, seats: &[String]) {
         self.events.versions().bump(event_id).await;
-        let marked = match self.holds.freed(event_id).await {
-            Ok(()) => self.holds.mark(event_id, seats).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = marked {
-            // The worker does it when it reads the outbox.
-            tracing::debug!(%error, event_id, "seat marks are left as they are");
+        if seats.is_empty() {
+            return;
         }
+        if let Err(error) = self.mark_freed(event_id, seats).await {
+            tracing::debug!(%error, event_id, "seats that were freed are marked later");
+            // When the worker reads the outbox, Redis may be away as well, and after that nobody would look at them again.
+            let (sales, seats) = (self.clone(), seats.to_vec());
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(MARK_AGAIN).await;
+                    if sales.holds.is_up() && sales.mark_freed(event_id, &seats).await.is_ok() {
+                        break;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn mark_freed(&self, event_id: u64, seats: &[String]) -> Result<()> {
+        self.holds.freed(event_id).await?;
+        self.holds.mark(event_id, seats).await
     }
 }
 

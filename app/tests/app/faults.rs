@@ -74,6 +74,33 @@ async fn a_paused_redis_does_not_stop_sales() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_that_is_freed_while_redis_is_paused_can_be_held_afterwards() {
+    let servers = own_servers().await;
+    // Without a worker, which would tell Redis again if it came late enough.
+    let app = App::on(&servers, &["--role", "api"]).await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.seated_event(&admin, 1, 2, json!({})).await;
+    let hold = json!({"eventId": event, "userId": "lee", "seatIds": ["A-1"]});
+    let seat = json!({"eventId": event, "userId": "kim", "seatIds": ["A-1"]});
+    let sold = app.post("/api/reservations", Some(&admin), seat).await.expect(201);
+    app.post("/api/holds", Some(&admin), hold.clone()).await.problem(409, "seat_taken");
+    servers.redis.pause().expect("pauses");
+    app.delete(&format!("/api/reservations/{}", sold["reservationId"]), Some(&admin)).await.expect(204);
+    servers.redis.resume().expect("goes on");
+    app.redis_is_used_again().await;
+    let started = Instant::now();
+    loop {
+        let answer = app.post("/api/holds", Some(&admin), hold.clone()).await;
+        if answer.status.as_u16() == 201 {
+            assert_eq!(answer.body["exclusive"], true);
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "{}", answer.text);
+        wait(&answer).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_killed_while_it_sells() {
     let mut servers = own_servers().await;
     let app = App::on(&servers, &[]).await;
