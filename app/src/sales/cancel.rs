@@ -56,11 +56,18 @@ impl Sales {
         if over != Some(false) {
             return Ok(Err(ApiError::conflict("event_over", "the event has taken place")));
         }
-        if view.tickets.iter().any(|ticket| ticket.status == "USED") {
-            return Ok(Err(ApiError::conflict("already_used", "a ticket of this reservation has been used")));
-        }
         if !close(&mut tx, id, "CONFIRMED", "CANCELLED", reason).await? {
             return Ok(Err(ApiError::not_found("active reservation")));
+        }
+        // Not before the reservation is locked, as a check-in locks it: somebody may be at the door right now. Dropping the
+        // transaction opens the reservation again.
+        let used: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tickets WHERE reservation_id = ? AND status = 'USED')")
+                .bind(id)
+                .fetch_one(&mut *tx)
+                .await?;
+        if used {
+            return Ok(Err(ApiError::conflict("already_used", "a ticket of this reservation has been used")));
         }
         if view.payment_method == "WALLET" && view.amount > 0 {
             self.payments.refund(&mut tx, &view.user_id, view.amount, id).await?;

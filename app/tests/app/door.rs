@@ -2,6 +2,7 @@
 
 use crate::support::App;
 use serde_json::json;
+use std::time::Duration;
 use ticketing::accounts::Role;
 
 #[tokio::test]
@@ -37,6 +38,32 @@ async fn look_up_and_check_in() {
     assert_eq!(done["seatIds"], json!(["A-2"]));
     app.post("/api/staff/check-in", Some(&staff), by_code).await.problem(409, "already_used");
     app.post("/api/staff/check-in", Some(&staff), json!({"eventId": event})).await.problem(422, "bad_ticket");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_in_right_now_cannot_cancel() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 1, json!({})).await;
+    let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
+    let made = app.post("/api/reservations", Some(&kim), order).await.expect(201);
+    // A check-in that has not ended yet has locked the ticket and its reservation.
+    let mut door = app.db.begin().await.expect("begins");
+    for sql in [
+        "SELECT id FROM reservations WHERE id = ? FOR UPDATE",
+        "UPDATE tickets SET status = 'USED' WHERE reservation_id = ?",
+    ] {
+        sqlx::query(sql).bind(made["reservationId"].as_u64()).execute(&mut *door).await.expect("is carried out");
+    }
+    let path = format!("/api/reservations/{}", made["reservationId"]);
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        door.commit().await.expect("commits");
+    };
+    let (cancelled, ()) = tokio::join!(app.delete(&path, Some(&kim)), end);
+    cancelled.problem(409, "already_used");
+    assert_eq!(app.get(&path, Some(&kim)).await.expect(200)["status"], "CONFIRMED");
+    assert_eq!(app.check_event(event).await, 1);
 }
 
 #[tokio::test]
