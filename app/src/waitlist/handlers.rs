@@ -1,6 +1,6 @@
 //! The API of the waitlist.
 
-use super::{accept, end_offer, lock_stock, no_offer};
+use super::{accept, cancelled, end_offer, lock_stock, no_offer, over};
 use crate::accounts::tokens::Caller;
 use crate::db;
 use crate::error::{ApiError, Problem, Result};
@@ -71,13 +71,13 @@ async fn join(
         u32::try_from(body.quantity).ok().filter(|quantity| (1..=event.max_per_order).contains(quantity)).ok_or_else(
             || ApiError::invalid("bad_quantity", format!("quantity must be from 1 to {}", event.max_per_order)),
         )?;
-    if event.event_date < OffsetDateTime::now_utc() {
-        return Err(ApiError::conflict("event_over", "the event has taken place"));
-    }
     let mut tx = state.db.begin().await?;
     let stock = lock_stock(&mut tx, body.event_id).await?.ok_or_else(|| ApiError::not_found("event"))?;
     if stock.cancelled {
-        return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
+        return Err(cancelled());
+    }
+    if stock.is_over {
+        return Err(over());
     }
     if stock.available_seats >= quantity {
         return Err(ApiError::conflict("not_sold_out", "there are tickets: reserve them"));
@@ -142,7 +142,7 @@ async fn mine(State(state): State<AppState>, caller: Caller) -> Result<axum::Jso
     (status = 402, description = "`insufficient_balance`: the offer stays", body = Problem),
     (status = 403, description = "`not_yours`", body = Problem),
     (status = 404, description = "`not_found`", body = Problem),
-    (status = 409, description = "`no_offer`, `event_cancelled`", body = Problem)))]
+    (status = 409, description = "`no_offer`, `event_cancelled`, `event_over`", body = Problem)))]
 async fn accept_offer(
     State(state): State<AppState>,
     caller: Caller,

@@ -36,13 +36,17 @@ struct Stock {
     seated: bool,
     price: u64,
     cancelled: bool,
+    is_over: bool,
 }
 
 async fn lock_stock(connection: &mut MySqlConnection, event_id: u64) -> Result<Option<Stock>, sqlx::Error> {
-    sqlx::query_as("SELECT available_seats, seated, price, cancelled FROM events WHERE id = ? FOR UPDATE")
-        .bind(event_id)
-        .fetch_optional(connection)
-        .await
+    sqlx::query_as(
+        "SELECT available_seats, seated, price, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over FROM events \
+         WHERE id = ? FOR UPDATE",
+    )
+    .bind(event_id)
+    .fetch_optional(connection)
+    .await
 }
 
 /// Offers what just came back to those who wait, strictly in order: as long as the first one's wish can be met.
@@ -65,7 +69,7 @@ pub async fn offer(
         let (Some(first), Some(stock)) = (first, lock_stock(connection, event_id).await?) else { return Ok(()) };
         let quantity = first.quantity as usize;
         let too_few = stock.available_seats < first.quantity || (stock.seated && seats.len() < quantity);
-        if too_few || stock.cancelled {
+        if too_few || stock.cancelled || stock.is_over {
             return Ok(());
         }
         let seats: Vec<String> = if stock.seated { seats.drain(..quantity).collect() } else { Vec::new() };
@@ -151,12 +155,21 @@ fn no_offer() -> ApiError {
     ApiError::conflict("no_offer", "there is no offer to accept, or it has ended")
 }
 
+fn cancelled() -> ApiError {
+    ApiError::conflict("event_cancelled", "the event does not take place")
+}
+
+fn over() -> ApiError {
+    ApiError::conflict("event_over", "the event has taken place")
+}
+
 /// Accepts an offer: pays it and makes it a confirmed reservation.
 pub async fn accept(state: &AppState, offer: &ReservationView) -> Result<ReservationView> {
     let (event_id, id) = (offer.event_id, offer.reservation_id);
     let mut tx = state.db.begin().await?;
-    if lock_stock(&mut tx, event_id).await?.is_none_or(|stock| stock.cancelled) {
-        return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
+    let stock = lock_stock(&mut tx, event_id).await?.filter(|stock| !stock.cancelled).ok_or_else(cancelled)?;
+    if stock.is_over {
+        return Err(over());
     }
     let total: u32 =
         sqlx::query_scalar("SELECT total_seats FROM events WHERE id = ?").bind(event_id).fetch_one(&mut *tx).await?;

@@ -85,6 +85,25 @@ async fn what_comes_back_is_offered_to_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_offered_or_paid_for_an_event_that_is_over() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let event = app.event(&admin, 1, json!({})).await;
+    let sold = sell_out(&app, &admin, event, 1).await;
+    let kims = join(&app, event, &kim, 1).await;
+    join(&app, event, &lee, 1).await;
+    cancel(&app, &admin, sold[0]).await;
+    assert_eq!(entry(&app, &kim).await["status"], "OFFERED");
+    let over = json!({"eventDate": "2020-01-01T00:00:00Z"});
+    app.patch(&format!("/api/events/{event}"), Some(&admin), over).await.expect(200);
+    app.post(&format!("/api/waitlist/{kims}/accept"), Some(&kim), json!({})).await.problem(409, "event_over");
+    app.delete(&format!("/api/waitlist/{kims}"), Some(&kim)).await.expect(204);
+    assert_eq!(entry(&app, &lee).await["status"], "WAITING");
+    app.post("/api/waitlist", Some(&kim), json!({"eventId": event, "quantity": 1})).await.problem(409, "event_over");
+    assert_eq!(app.check_event(event).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_that_is_not_taken_goes_to_the_next() {
     let app = App::with(&["--offer-seconds", "1"]).await;
     let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
