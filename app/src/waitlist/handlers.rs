@@ -1,6 +1,6 @@
 //! The API of the waitlist.
 
-use super::{accept, cancelled, end_offer, lock_stock, no_offer, over};
+use super::{accept, cancelled, end_offer, lock_stock, no_offer, over, over_limit};
 use crate::accounts::tokens::Caller;
 use crate::db;
 use crate::error::{ApiError, Problem, Result};
@@ -59,7 +59,8 @@ const SELECT: &str = "SELECT w.id, w.event_id, w.quantity, w.status, w.reservati
     (status = 201, description = "waiting", body = EntryView),
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 404, description = "no such event", body = Problem),
-    (status = 409, description = "`not_sold_out`, `already_waiting`, `event_cancelled`, `event_over`", body = Problem),
+    (status = 409, description = "`not_sold_out`, `already_waiting`, `event_cancelled`, `event_over`, `user_limit`",
+        body = Problem),
     (status = 422, description = "`bad_quantity`", body = Problem)))]
 async fn join(
     State(state): State<AppState>,
@@ -78,6 +79,9 @@ async fn join(
     }
     if stock.is_over {
         return Err(over());
+    }
+    if let Some(limit) = stock.max_per_user.filter(|limit| quantity > *limit) {
+        return Err(over_limit(limit));
     }
     if stock.available_seats >= quantity {
         return Err(ApiError::conflict("not_sold_out", "there are tickets: reserve them"));
@@ -142,7 +146,7 @@ async fn mine(State(state): State<AppState>, caller: Caller) -> Result<axum::Jso
     (status = 402, description = "`insufficient_balance`: the offer stays", body = Problem),
     (status = 403, description = "`not_yours`", body = Problem),
     (status = 404, description = "`not_found`", body = Problem),
-    (status = 409, description = "`no_offer`, `event_cancelled`, `event_over`", body = Problem)))]
+    (status = 409, description = "`no_offer`, `event_cancelled`, `event_over`; `user_limit`: the offer stays", body = Problem)))]
 async fn accept_offer(
     State(state): State<AppState>,
     caller: Caller,

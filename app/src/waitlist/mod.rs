@@ -35,14 +35,15 @@ struct Stock {
     available_seats: u32,
     seated: bool,
     price: u64,
+    max_per_user: Option<u32>,
     cancelled: bool,
     is_over: bool,
 }
 
 async fn lock_stock(connection: &mut MySqlConnection, event_id: u64) -> Result<Option<Stock>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT available_seats, seated, price, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over FROM events \
-         WHERE id = ? FOR UPDATE",
+        "SELECT available_seats, seated, price, max_per_user, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over \
+         FROM events WHERE id = ? FOR UPDATE",
     )
     .bind(event_id)
     .fetch_optional(connection)
@@ -163,6 +164,23 @@ fn over() -> ApiError {
     ApiError::conflict("event_over", "the event has taken place")
 }
 
+fn over_limit(limit: u32) -> ApiError {
+    ApiError::conflict("user_limit", format!("one user may have {limit} tickets for this event"))
+}
+
+/// Who waited may have bought in another way meanwhile. The event's row must be locked.
+async fn check_limit(connection: &mut MySqlConnection, offer: &ReservationView, limit: u32) -> Result<()> {
+    let has: u64 = sqlx::query_scalar(
+        "SELECT CAST(COALESCE(SUM(quantity), 0) AS UNSIGNED) FROM reservations \
+         WHERE event_id = ? AND user_id = ? AND status IN ('CONFIRMED', 'OFFERED')",
+    )
+    .bind(offer.event_id)
+    .bind(&offer.user_id)
+    .fetch_one(connection)
+    .await?;
+    if has > u64::from(limit) { Err(over_limit(limit)) } else { Ok(()) }
+}
+
 /// Accepts an offer: pays it and makes it a confirmed reservation.
 pub async fn accept(state: &AppState, offer: &ReservationView) -> Result<ReservationView> {
     let (event_id, id) = (offer.event_id, offer.reservation_id);
@@ -186,6 +204,9 @@ pub async fn accept(state: &AppState, offer: &ReservationView) -> Result<Reserva
     .await?;
     if accepted.rows_affected() != 1 {
         return Err(no_offer());
+    }
+    if let Some(limit) = stock.max_per_user {
+        check_limit(&mut tx, offer, limit).await?;
     }
     if offer.amount > 0 {
         let payments = state.sales.payments();

@@ -104,6 +104,25 @@ async fn nothing_is_offered_or_paid_for_an_event_that_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_gets_no_more_than_anybody_else() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 4, json!({"maxPerUser": 2})).await;
+    let own = app.post("/api/reservations", Some(&kim), order(event, &kim.id, 1)).await.expect(201);
+    let sold = sell_out(&app, &admin, event, 3).await;
+    app.post("/api/waitlist", Some(&kim), json!({"eventId": event, "quantity": 3})).await.problem(409, "user_limit");
+    let accept = format!("/api/waitlist/{}/accept", join(&app, event, &kim, 2).await);
+    cancel(&app, &admin, sold[0]).await;
+    cancel(&app, &admin, sold[1]).await;
+    assert_eq!(entry(&app, &kim).await["status"], "OFFERED");
+    app.post(&accept, Some(&kim), json!({})).await.problem(409, "user_limit");
+    // The offer stays for who makes room for it.
+    app.delete(&format!("/api/reservations/{}", own["reservationId"]), Some(&kim)).await.expect(204);
+    app.post(&accept, Some(&kim), json!({})).await.expect(201);
+    assert_eq!(app.check_event(event).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_that_is_not_taken_goes_to_the_next() {
     let app = App::with(&["--offer-seconds", "1"]).await;
     let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
