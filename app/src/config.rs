@@ -168,7 +168,7 @@ pub struct LimitArgs {
     #[arg(long, env = "TICKETING_HOLD_SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub hold_seconds: u32,
-    /// Tickets that one user may hold at once for one event
+    /// Tickets that one user may hold at once for one event, unless a single order has more
     #[arg(long, env = "TICKETING_HOLD_LIMIT", default_value_t = 8,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub hold_limit: u32,

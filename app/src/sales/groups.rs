@@ -1,6 +1,6 @@
 //! Reservations for several events at once: all of them, or none.
 
-use super::handlers::{check_user_id, payment, quantity, request_hash};
+use super::handlers::{check_per_order, check_user_id, payment, quantity, request_hash};
 use super::{HoldRef, Order, PaymentMethod, ReservationView, Sales, idempotency_key, read, sell};
 use crate::accounts::Role;
 use crate::accounts::tokens::Caller;
@@ -98,17 +98,17 @@ async fn reserve_group(
     if let Some(view) = state.sales.known_group(&body.user_id, &key, hash).await? {
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
-    for item in &body.items {
-        let event = state.events.existing(item.event_id).await?;
-        queue::check(&state, &headers, &caller, &event).await?;
-    }
     let method = payment(&caller, body.payment_method)?;
     // By event, in ascending order: the order in which everybody locks.
     let mut orders = BTreeMap::new();
     for item in &body.items {
+        let quantity = quantity(item.quantity, &item.seat_ids)?;
+        let event = state.events.settings(item.event_id).await?;
+        queue::check(&state, &headers, &caller, &event).await?;
+        check_per_order(quantity, &event)?;
         let order = Order {
             user_id: body.user_id.clone(),
-            quantity: quantity(item.quantity, &item.seat_ids)?,
+            quantity,
             seats: item.seat_ids.clone(),
             idempotency_key: format!("g:{}:{}", item.event_id, random::code(16)),
             client_key: false,

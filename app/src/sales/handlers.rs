@@ -5,6 +5,7 @@ use super::{Order, PaymentMethod, ReservationView, idempotency_key, read};
 use crate::accounts::Role;
 use crate::accounts::tokens::{Caller, Purpose, TokenError};
 use crate::error::{ApiError, Problem, Result};
+use crate::events::EventView;
 use crate::http::extract::{Json, Path, Query};
 use crate::queue;
 use crate::random;
@@ -84,7 +85,7 @@ struct TicketKey {
     public_key: String,
 }
 
-/// A quantity, with the seats when there are some. What the event allows is checked in the sale.
+/// A quantity, with the seats when there are some. What the event allows is not looked at.
 pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
     let distinct: std::collections::HashSet<&String> = seats.iter().collect();
     if seats.len() > 100 || distinct.len() != seats.len() {
@@ -103,6 +104,14 @@ pub(super) fn quantity(quantity: Option<i64>, seats: &[String]) -> Result<u32> {
             .filter(|quantity| (1..=1000).contains(quantity) && (seats == 0 || seats == *quantity as usize))
             .ok_or_else(|| ApiError::invalid("bad_quantity", "quantity must be at least 1, and as many as seatIds")),
     }
+}
+
+/// Whether one order may have so many. Before anything is held: whoever asks for more keeps nobody else away.
+pub(super) fn check_per_order(quantity: u32, event: &EventView) -> Result<()> {
+    if quantity > event.max_per_order {
+        return Err(ApiError::invalid("bad_quantity", format!("quantity must be from 1 to {}", event.max_per_order)));
+    }
+    Ok(())
 }
 
 fn is_seat_id(id: &str) -> bool {
@@ -160,6 +169,7 @@ async fn reserve(
     }
     let event = state.events.settings(body.event_id).await?;
     queue::check(&state, &headers, &caller, &event).await?;
+    check_per_order(quantity, &event)?;
     let order = Order {
         client_key: key.is_some(),
         idempotency_key: key.unwrap_or_else(|| format!("s:{}", random::code(26))),

@@ -1,6 +1,6 @@
 //! The API of holds.
 
-use super::handlers::{check_user_id, hold_of, quantity};
+use super::handlers::{check_per_order, check_user_id, hold_of, quantity};
 use crate::accounts::tokens::{Caller, Purpose};
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::Json;
@@ -89,9 +89,7 @@ async fn hold(
     if event.sale_opens_at.is_some_and(|opens| opens > OffsetDateTime::now_utc()) && caller.require_admin().is_err() {
         return Err(ApiError::conflict("sale_not_open", "the sale has not begun"));
     }
-    if quantity > event.max_per_order {
-        return Err(ApiError::invalid("bad_quantity", format!("quantity must be from 1 to {}", event.max_per_order)));
-    }
+    check_per_order(quantity, &event)?;
     if event.seated == body.seat_ids.is_empty() {
         let detail =
             if event.seated { "this event has numbered seats: say which" } else { "this event has no numbered seats" };

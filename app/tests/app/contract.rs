@@ -244,6 +244,32 @@ async fn a_strange_seat_does_no_harm() {
 }
 
 #[tokio::test]
+async fn what_one_order_may_have_can_be_held_and_bought() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 3, 10, json!({})).await;
+    let seats = |row: &str, last: u32| -> Value { (1..=last).map(|seat| format!("{row}-{seat}")).collect() };
+    let hold = |seats: Value| json!({"eventId": event, "seatIds": seats});
+    let held = app.post("/api/holds", Some(&kim), hold(seats("A", 10))).await.expect(201);
+    app.post("/api/holds", Some(&kim), hold(seats("B", 1))).await.problem(409, "hold_limit");
+    app.post("/api/reservations/confirm", Some(&kim), json!({"holdToken": held["holdToken"]})).await.expect(201);
+    let order = |seats: Value| json!({"eventId": event, "userId": lee.id, "seatIds": seats});
+    app.post("/api/reservations", Some(&lee), order(seats("B", 9))).await.expect(201);
+    let group = json!({"userId": lee.id, "items": [{"eventId": event, "seatIds": seats("C", 10)}]});
+    app.post("/api/reservation-groups", Some(&lee), group).await.expect(201);
+    // Several holds together have the limit.
+    let other = app.seated_event(&admin, 2, 10, json!({"maxPerOrder": 5})).await;
+    let hold = |seats: Value| json!({"eventId": other, "seatIds": seats});
+    app.post("/api/holds", Some(&kim), hold(seats("A", 5))).await.expect(201);
+    app.post("/api/holds", Some(&kim), hold(seats("B", 4))).await.problem(409, "hold_limit");
+    app.post("/api/holds", Some(&kim), hold(seats("B", 3))).await.expect(201);
+    // More than an order may have is not even held.
+    let many = json!({"eventId": other, "userId": lee.id, "seatIds": seats("B", 6)});
+    app.post("/api/reservations", Some(&lee), many).await.problem(422, "bad_quantity");
+    assert_eq!((app.check_event(event).await, app.check_event(other).await), (29, 0));
+}
+
+#[tokio::test]
 async fn a_hold_ends_by_itself() {
     let app = App::with(&["--hold-seconds", "1"]).await;
     let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
