@@ -203,7 +203,7 @@ impl Sales {
         let mut held = Vec::new();
         let mut outcome = Ok(());
         for (event_id, order) in orders.iter_mut().filter(|(_, order)| !order.seats.is_empty()) {
-            match self.holds.take(*event_id, user_id, order.quantity, order.seats.clone(), 0).await {
+            match self.holds.take_for_sale(*event_id, order).await {
                 Ok(hold) => {
                     order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
                     held.push(hold);

@@ -40,6 +40,14 @@ pub struct Hold {
     pub exclusive: bool,
 }
 
+impl Hold {
+    /// What is about to be held.
+    fn new(event: u64, user: &str, quantity: u32, seats: Vec<String>) -> Self {
+        let hold = random::code(16);
+        Self { hold, event, user: user.to_owned(), quantity, seats, fence: 0, ends: 0, exclusive: true }
+    }
+}
+
 /// The reply of the script: what happened, a text, a number.
 pub(super) type Reply = (String, String, i64);
 
@@ -90,27 +98,27 @@ impl Holds {
         seats: Vec<String>,
         available: u32,
     ) -> Result<Hold> {
-        let mut hold = Hold {
-            hold: random::code(16),
-            event,
-            user: user.to_owned(),
-            quantity,
-            seats,
-            fence: 0,
-            ends: 0,
-            exclusive: true,
-        };
-        match self.take_as(&mut hold, available, self.milliseconds, None).await {
+        self.take_for(Hold::new(event, user, quantity, seats), available, self.milliseconds).await
+    }
+
+    /// Holds what an order wants for the moment of its sale, and not much longer: the buyer may have gone away.
+    pub async fn take_for_sale(&self, event: u64, order: &Order) -> Result<Hold> {
+        let hold = Hold::new(event, &order.user_id, order.quantity, order.seats.clone());
+        self.take_for(hold, 0, CLAIM_MILLISECONDS).await
+    }
+
+    async fn take_for(&self, mut hold: Hold, available: u32, milliseconds: u32) -> Result<Hold> {
+        match self.take_as(&mut hold, available, milliseconds, None).await {
             Ok(()) => Ok(hold),
             Err(HoldError::Refused(error)) => Err(error),
             Err(HoldError::Kv(error)) => {
                 tracing::debug!(%error, "held without redis");
-                if let Some(seat) = self.sold_among(event, &hold.seats).await?.into_iter().next() {
+                if let Some(seat) = self.sold_among(hold.event, &hold.seats).await?.into_iter().next() {
                     return Err(seat_taken(&seat));
                 }
                 // As in the script: not below what was given before, and by a clock that all instances share.
                 let now = db::now_ms(&self.db).await?;
-                hold.ends = now + i64::from(self.milliseconds);
+                hold.ends = now + i64::from(milliseconds);
                 hold.fence = u64::try_from(now).unwrap_or(0) * 1000;
                 hold.exclusive = false;
                 Ok(hold)

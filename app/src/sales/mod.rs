@@ -142,7 +142,7 @@ impl Sales {
         if order.seats.is_empty() {
             return self.sell(event_id, order).await;
         }
-        let hold = self.holds.take(event_id, &order.user_id, order.quantity, order.seats.clone(), 0).await?;
+        let hold = self.holds.take_for_sale(event_id, &order).await?;
         order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
         let outcome = self.sell(event_id, order).await;
         if outcome.is_err() {

@@ -243,6 +243,35 @@ async fn a_strange_seat_does_no_harm() {
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seats_that_are_bought_directly_are_held_for_as_long_as_a_sale_takes() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.seated_event(&admin, 1, 2, json!({})).await;
+    let mut busy = app.db.begin().await.expect("begins");
+    let lock = "SELECT id FROM events WHERE id = ? FOR UPDATE";
+    sqlx::query(lock).bind(event).execute(&mut *busy).await.expect("locks");
+    let order = json!({"eventId": event, "userId": "kim", "seatIds": ["A-1"]});
+    let group = json!({"userId": "lee", "items": [{"eventId": event, "seatIds": ["A-2"]}]});
+    let look = async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let all = redis::Cmd::zrange_withscores(format!("hold:{{{event}}}:expiry"), 0, -1);
+        let held: Vec<(String, i64)> = app.state.kv.run(&all).await.expect("read");
+        busy.rollback().await.expect("ends");
+        held
+    };
+    let (one, two, held) = tokio::join!(
+        app.post("/api/reservations", Some(&admin), order),
+        app.post("/api/reservation-groups", Some(&admin), group),
+        look,
+    );
+    one.expect(201);
+    two.expect(201);
+    let now = time::OffsetDateTime::now_utc().unix_timestamp() * 1000;
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(|(_, ends)| *ends < now + 30_000), "{held:?}, and it is {now}");
+}
+
 #[tokio::test]
 async fn what_one_order_may_have_can_be_held_and_bought() {
     let app = App::start().await;
