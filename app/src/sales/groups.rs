@@ -93,6 +93,9 @@ async fn reserve_group(
 ) -> Result<(StatusCode, axum::Json<GroupView>)> {
     check_user_id(&body.user_id)?;
     caller.require_self(&body.user_id)?;
+    if !(1..=10).contains(&body.items.len()) {
+        return Err(ApiError::invalid("bad_items", "a group has 1 to 10 items"));
+    }
     let hash = request_hash(&body)?;
     let key = idempotency_key(&headers)?.unwrap_or_else(|| format!("s:{}", random::code(26)));
     if let Some(view) = state.sales.known_group(&body.user_id, &key, hash).await? {
@@ -101,6 +104,7 @@ async fn reserve_group(
     let method = payment(&caller, body.payment_method)?;
     // By event, in ascending order: the order in which everybody locks.
     let mut orders = BTreeMap::new();
+    let mut events = Vec::with_capacity(body.items.len());
     for item in &body.items {
         let quantity = quantity(item.quantity, &item.seat_ids)?;
         let event = state.events.settings(item.event_id).await?;
@@ -121,11 +125,12 @@ async fn reserve_group(
         if orders.insert(item.event_id, order).is_some() {
             return Err(ApiError::invalid("bad_items", "each item must be for an event of its own"));
         }
-    }
-    if !(1..=10).contains(&orders.len()) {
-        return Err(ApiError::invalid("bad_items", "a group has 1 to 10 items"));
+        events.push(event);
     }
     let view = state.sales.sell_group_held(&body.user_id, &key, hash, orders).await?;
+    for event in &events {
+        state.queue.completed(event, &caller.user_id).await;
+    }
     Ok((StatusCode::CREATED, axum::Json(view)))
 }
 

@@ -69,7 +69,10 @@ async fn only_who_was_let_in_can_buy_and_one_at_a_time() {
     app.send(hyper::Method::POST, path, Some(&kim), &[], confirm).await.expect(201);
     buy(&app, event, &kim, Some(&kims)).await.problem(403, "pass_needed");
     let lees = pass(&app, event, &lee).await;
-    buy(&app, event, &lee, Some(&lees)).await.expect(201);
+    let group = Some(json!({"userId": lee.id, "items": [{"eventId": event, "quantity": 1}]}));
+    let headers = [("x-queue-pass", lees.as_str())];
+    app.send(hyper::Method::POST, "/api/reservation-groups", Some(&lee), &headers, group).await.expect(201);
+    buy(&app, event, &lee, Some(&lees)).await.problem(403, "pass_needed");
     // The box office does not queue.
     app.post("/api/reservations", Some(&admin), json!({"eventId": event, "userId": "x", "quantity": 1}))
         .await
