@@ -18,7 +18,9 @@ export async function staffView(main, signal) {
   }
   content.replaceChildren(loading(t("loading")));
   try {
-    const { items } = await callPage("/api/events?sort=date&size=100", { signal });
+    // Not those of long ago: they would fill the page. What began yesterday may still go on, wherever we are.
+    const from = new Date(Date.now() - 2 * 86_400_000).toISOString().slice(0, 10);
+    const { items } = await callPage(`/api/events?sort=date&size=100&from=${from}`, { signal });
     content.replaceChildren(...(items.length ? form(items) : [notice(t("noEvents"))]));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
