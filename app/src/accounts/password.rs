@@ -17,7 +17,12 @@ fn hash_now(password: &str) -> Result<String> {
 }
 
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let _permit = WORKERS.acquire().await.map_err(ApiError::internal)?;
+    let permit = WORKERS.acquire().await.map_err(ApiError::internal)?;
+    // The work goes on when whoever asked for it has gone: the permit is the work's.
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
 
@@ -46,6 +51,7 @@ pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn only_the_right_password_matches() {
@@ -55,5 +61,20 @@ mod tests {
         assert!(!verify("wrong horse", Some(&hashed)).await.expect("verifies"));
         assert!(!verify("nobody's password", None).await.expect("verifies"));
         assert_eq!(hash("short").await.expect_err("too short").code, "bad_password");
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_still_counts() {
+        let soon = Duration::from_millis(50);
+        let mut ends = Vec::new();
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            ends.push(end);
+            let given_up = tokio::time::timeout(soon, off_thread(move || ended.recv())).await;
+            assert!(given_up.is_err(), "it has not ended");
+        }
+        assert!(tokio::time::timeout(soon, off_thread(|| ())).await.is_err(), "all are at work");
+        drop(ends);
+        off_thread(|| ()).await.expect("works");
     }
 }
