@@ -76,15 +76,16 @@ async fn signup(State(state): State<AppState>, Json(body): Json<Signup>) -> Resu
     (status = 429, description = "`too_many_attempts`: too many wrong passwords", body = Problem)))]
 async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result<axum::Json<SessionView>> {
     let account = body.email.trim().to_lowercase();
-    state.logins.check(&account).await?;
-    let user = match super::authenticate(&state.db, &account, &body.password).await {
-        Err(error) if error.code == "bad_credentials" => {
-            state.logins.failed(&account).await;
-            return Err(error);
-        }
-        other => other?,
-    };
-    Ok(axum::Json(open_session(&state, user).await?))
+    // No account has such an address: it is not to be remembered either.
+    if account.len() > 254 {
+        return Err(ApiError::unauthorized("bad_credentials", "wrong e-mail address or password"));
+    }
+    state.logins.guess(&account).await?;
+    let outcome = super::authenticate(&state.db, &account, &body.password).await;
+    if !matches!(&outcome, Err(error) if error.code == "bad_credentials") {
+        state.logins.take_back(&account).await;
+    }
+    Ok(axum::Json(open_session(&state, outcome?).await?))
 }
 
 /// A new session of somebody who has proven who it is.

@@ -1,7 +1,8 @@
 //! Sign-up, login, refresh, logout, roles.
 
 use crate::support::App;
-use serde_json::json;
+use futures::future::join_all;
+use serde_json::{Value, json};
 use ticketing::accounts::{self, Role};
 
 #[tokio::test]
@@ -51,12 +52,56 @@ async fn a_refresh_token_used_twice_ends_the_session() {
     accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
     let body = json!({"email": "kim@example.com", "password": "correct horse"});
     let first = app.post("/api/auth/login", None, body).await.expect(200);
-    let token = json!({"refreshToken": first["refreshToken"]});
-    let second = app.post("/api/auth/refresh", None, token.clone()).await.expect(200);
-    app.post("/api/auth/refresh", None, token).await.problem(401, "refresh_token_reused");
+    let token = |session: &Value| json!({"refreshToken": session["refreshToken"]});
+    let second = app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
+    let third = app.post("/api/auth/refresh", None, token(&second)).await.expect(200);
+    app.post("/api/auth/refresh", None, token(&first)).await.problem(401, "refresh_token_reused");
     // The thief's or the owner's: the newer one is worth nothing any more either.
-    let token = json!({"refreshToken": second["refreshToken"]});
-    app.post("/api/auth/refresh", None, token).await.problem(401, "bad_refresh_token");
+    app.post("/api/auth/refresh", None, token(&third)).await.problem(401, "bad_refresh_token");
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_was_lost_may_be_repeated_for_a_while() {
+    let app = App::start().await;
+    accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
+    let body = json!({"email": "kim@example.com", "password": "correct horse"});
+    let first = app.post("/api/auth/login", None, body).await.expect(200);
+    let token = |session: &Value| json!({"refreshToken": session["refreshToken"]});
+    app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
+    app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
+    let second = app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
+    let third = app.post("/api/auth/refresh", None, token(&second)).await.expect(200);
+    // As if it had been a quarter of a minute ago.
+    let family = second["refreshToken"].as_str().and_then(|token| token.split_once('.')).expect("a token").0;
+    let earlier = time::OffsetDateTime::now_utc().unix_timestamp() - 15;
+    let command = redis::Cmd::hset(format!("session:{family}"), "used_at", earlier);
+    app.state.kv.run::<()>(&command).await.expect("set");
+    app.post("/api/auth/refresh", None, token(&second)).await.problem(401, "refresh_token_reused");
+    app.post("/api/auth/refresh", None, token(&third)).await.problem(401, "bad_refresh_token");
+}
+
+#[tokio::test]
+async fn passwords_cannot_be_tried_out_not_even_at_the_same_time() {
+    let app = App::start().await;
+    let other = app.another().await;
+    // Nine times somebody was wrong; the hash of the tenth guess takes long enough for others to come meanwhile.
+    for n in 0..9 {
+        let app = if n % 2 == 0 { &app } else { &other };
+        app.state.logins.guess("kim@example.com").await.expect("few so far");
+    }
+    let guesses = join_all([&app, &other, &app, &other].map(|app| {
+        let login = json!({"email": "kim@example.com", "password": "wrong"});
+        app.post("/api/auth/login", None, login)
+    }))
+    .await;
+    let mut statuses: Vec<u16> = guesses.iter().map(|guess| guess.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [401, 429, 429, 429]);
+    // Nobody has such an address, however often it is tried.
+    let long = json!({"email": format!("{}@example.com", "k".repeat(250)), "password": "wrong"});
+    for _ in 0..12 {
+        app.post("/api/auth/login", None, long.clone()).await.problem(401, "bad_credentials");
+    }
 }
 
 #[tokio::test]
