@@ -52,7 +52,8 @@ struct Refresh {
 pub struct SessionView {
     /// For the `Authorization: Bearer` header
     access_token: String,
-    /// Good once, for the next pair of tokens. Absent while sessions cannot be stored: log in again later.
+    /// Good once, for the next pair of tokens; again for ten seconds, should their answer be lost. Absent while sessions
+    /// cannot be stored: log in again later.
     refresh_token: Option<String>,
     /// Seconds until the access token expires
     expires_in: i64,
@@ -104,8 +105,13 @@ pub async fn open_session(state: &AppState, user: UserView) -> Result<SessionVie
 /// Exchange a refresh token for new tokens
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "accounts", request_body = Refresh, responses(
     (status = 200, description = "new tokens", body = SessionView),
-    (status = 401, description = "`bad_refresh_token`, or `refresh_token_reused`: the session has ended", body = Problem)))]
+    (status = 401, description = "`bad_refresh_token`, or `refresh_token_reused`: the session has ended", body = Problem),
+    (status = 503, description = "`database_unavailable`, `redis_unavailable`: the token stays good", body = Problem)))]
 async fn refresh(State(state): State<AppState>, Json(body): Json<Refresh>) -> Result<axum::Json<SessionView>> {
+    // Without the database there is no new session to tell of: the token is not to be used up for nothing.
+    if !state.health.database_ready() {
+        return Err(ApiError::unavailable("database_unavailable", "the database cannot be reached at the moment"));
+    }
     let (user_id, began, next) = sessions::rotate(&state.kv, &body.refresh_token).await?;
     let user = super::by_session(&state.db, &user_id, began)
         .await?

@@ -1,5 +1,6 @@
 //! Refresh tokens in Redis. Each is good once: using it gives the next one of its family. When a used one comes
-//! again, somebody has a copy, and the whole family ends.
+//! again, somebody has a copy, and the whole family ends. Only the one used last may come again for a few seconds: its
+//! answer was lost, or a page was loaded anew before it was there. Of the tokens that it then gave, the newest is good.
 
 use crate::error::{ApiError, Result};
 use crate::kv::Kv;
@@ -12,13 +13,19 @@ use time::OffsetDateTime;
 /// How long a refresh token is good for, in seconds.
 const REFRESH_SECONDS: u64 = 7 * 24 * 3600;
 
-// KEYS[1] the family; ARGV: hash of the given token, hash of the next one, seconds to live
+/// How long the token used last may come again, in seconds.
+const GRACE_SECONDS: u64 = 10;
+
+// KEYS[1] the family; ARGV: hash of the given token, hash of the next one, seconds to live, seconds of grace
 static ROTATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-        local current = redis.call('HGET', KEYS[1], 'hash')
+        local current, used, used_at = unpack(redis.call('HMGET', KEYS[1], 'hash', 'used', 'used_at'))
         if not current then return {'unknown', '', '0'} end
-        if current ~= ARGV[1] then
+        local now = tonumber(redis.call('TIME')[1])
+        if current == ARGV[1] then
+            redis.call('HSET', KEYS[1], 'used', current, 'used_at', now)
+        elseif used ~= ARGV[1] or now - used_at >= tonumber(ARGV[4]) then
             redis.call('DEL', KEYS[1])
             return {'reused', '', '0'}
         end
@@ -63,8 +70,9 @@ pub async fn begin(kv: &Kv, user_id: &str) -> Result<String> {
 pub async fn rotate(kv: &Kv, token: &str) -> Result<(String, i64, String)> {
     let (family, secret) = split(token)?;
     let next = random::code(32);
-    let (outcome, user_id, began): (String, String, i64) =
-        kv.script(ROTATE.key(key(family)).arg(hash(secret)).arg(hash(&next)).arg(REFRESH_SECONDS)).await?;
+    let mut call = ROTATE.key(key(family));
+    call.arg(hash(secret)).arg(hash(&next)).arg(REFRESH_SECONDS).arg(GRACE_SECONDS);
+    let (outcome, user_id, began): (String, String, i64) = kv.script(&call).await?;
     match outcome.as_str() {
         "ok" => Ok((user_id, began, format!("{family}.{next}"))),
         "reused" => {

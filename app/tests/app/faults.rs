@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use ticketing::accounts::Role;
+use ticketing::accounts::{self, Role};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -146,11 +146,29 @@ async fn reads_come_from_the_cache_without_a_database() {
     let admin = app.user(Role::Admin).await;
     let event = app.event(&admin, 50, json!({})).await;
     assert_eq!(app.available(event).await, 50);
+    accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
+    let login = json!({"email": "kim@example.com", "password": "correct horse"});
+    let session = app.post("/api/auth/login", None, login).await.expect(200);
     servers.maria.kill();
     assert_eq!(app.available(event).await, 50);
     let refused = app.post("/api/reservations", Some(&admin), order(event, "kim", 2)).await;
     assert!(refused.headers.contains_key("retry-after"));
     refused.problem(503, "database_unavailable");
+
+    // A session outlasts it, though somebody asks for it meanwhile.
+    while app.state.health.database_ready() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let token = json!({"refreshToken": session["refreshToken"]});
+    app.post("/api/auth/refresh", None, token.clone()).await.problem(503, "database_unavailable");
+    let family = session["refreshToken"].as_str().and_then(|token| token.split_once('.')).expect("a token").0;
+    let used = redis::Cmd::hexists(format!("session:{family}"), "used");
+    assert!(!app.state.kv.run::<bool>(&used).await.expect("an answer"), "the token was used up for nothing");
+    tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+    while !app.state.health.database_ready() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    app.post("/api/auth/refresh", None, token).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
