@@ -79,7 +79,8 @@ export async function waitInQueue(container, event, signal) {
       if (error instanceof Problem) {
         problem.textContent = errorText(error);
         problem.hidden = false;
-        if (error.status === 401) break;
+        // An event that is over or cancelled lets nobody in any more.
+        if ([401, 409].includes(error.status)) break;
         pause = error.retryAfter ?? pause;
       }
     }

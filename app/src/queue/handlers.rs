@@ -3,7 +3,7 @@
 use super::{Place, Queue};
 use crate::accounts::tokens::Caller;
 use crate::error::{ApiError, Problem, Result};
-use crate::events::EventView;
+use crate::events::{EventStatus, EventView};
 use crate::http::extract::Path;
 use crate::random;
 use crate::state::AppState;
@@ -40,7 +40,7 @@ pub struct QueueView {
     waiting: u64,
     /// People let in who are buying
     inside: u64,
-    /// People let in per second of late
+    /// People let in per second of late, while others were waiting
     admitted_per_second: f64,
 }
 
@@ -174,13 +174,18 @@ async fn overview(State(state): State<AppState>, Path(event_id): Path<u64>) -> R
     (status = 200, description = "the place", body = PlaceView),
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 404, description = "no such event", body = Problem),
+    (status = 409, description = "`event_over`, `event_cancelled`", body = Problem),
     (status = 503, description = "`redis_unavailable`", body = Problem)))]
 async fn enter(State(state): State<AppState>, caller: Caller, Path(event_id): Path<u64>) -> Result<Response> {
     let event = state.events.existing(event_id).await?;
     if !event.queue.enabled {
         return Ok(PlaceView::not_needed(&event).answer(StatusCode::OK));
     }
+    if event.status == EventStatus::Cancelled {
+        return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
+    }
     let place = state.queue.enter(&event, &caller.user_id).await?;
+    let place = place.ok_or_else(|| ApiError::conflict("event_over", "the event has taken place"))?;
     Ok(PlaceView::new(&state, &event, &caller.user_id, place)?.answer(StatusCode::OK))
 }
 

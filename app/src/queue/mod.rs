@@ -52,7 +52,7 @@ type Reply = (String, i64, i64, String);
 pub enum Place {
     /// Not in the queue
     Absent,
-    /// In the queue, with so many people ahead; people are let in at this rate per second
+    /// In the queue, with so many people ahead; who waits is let in at this rate per second
     Waiting { ahead: u64, rate: f64 },
     /// Let in, until this Unix millisecond
     Inside { until: i64 },
@@ -74,7 +74,11 @@ struct Settings {
 }
 
 fn opening(time: Option<OffsetDateTime>) -> i64 {
-    time.map_or(0, |time| (time.unix_timestamp_nanos() / 1_000_000) as i64)
+    time.map_or(0, milliseconds)
+}
+
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    (time.unix_timestamp_nanos() / 1_000_000) as i64
 }
 
 impl Queue {
@@ -101,12 +105,13 @@ impl Queue {
         }
     }
 
-    /// Takes a place; who has one keeps it.
-    pub async fn enter(&self, event: &EventView, user: &str) -> Result<Place, KvError> {
+    /// Takes a place; who has one keeps it. None when the event is over.
+    pub async fn enter(&self, event: &EventView, user: &str) -> Result<Option<Place>, KvError> {
         let lot: f64 = rand::random_range(1e-9..1.0);
         let mut call = Self::call(event.event_id, "enter", user);
-        call.arg(format!("{lot:.17}")).arg(opening(event.sale_opens_at));
-        self.kv.script(&call).await.map(Self::place)
+        call.arg(format!("{lot:.17}")).arg(opening(event.sale_opens_at)).arg(milliseconds(event.event_date));
+        let reply: Reply = self.kv.script(&call).await?;
+        Ok((reply.0 != "over").then(|| Self::place(reply)))
     }
 
     /// Where somebody is. With `fetch` a place inside lasts its full time from the first such call on.
@@ -122,7 +127,7 @@ impl Queue {
         Ok(state == "left")
     }
 
-    /// People waiting and inside, and how many are let in per second.
+    /// People waiting and inside, and how many are let in per second while others wait.
     pub async fn counts(&self, event: u64) -> Result<(u64, u64, f64), KvError> {
         let (_, waiting, inside, rate): Reply = self.kv.script(&Self::call(event, "counts", "")).await?;
         let number = |n| u64::try_from(n).unwrap_or(0);

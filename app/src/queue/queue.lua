@@ -1,7 +1,8 @@
 -- The waiting queue of one event. All keys share the hash tag {event}; the time is the server's.
 -- KEYS: 1 waiting  sorted set: user by place. Below 1: drawn by lot before the sale opened; above: in order of arrival
 --       2 inside   sorted set: user by the millisecond at which the place is lost
---       3 bucket   hash: tokens, time of the last refill, admission rate as measured, arrivals, admitted so far
+--       3 bucket   hash: tokens, time of the last refill, admission rate and what it is made from, arrivals,
+--                  who came for the pass
 -- ARGV: 1 command, 2 user
 local waiting, inside, bucket = unpack(KEYS)
 local command, user = ARGV[1], ARGV[2]
@@ -21,8 +22,10 @@ local function state()
     return {'absent', 0, 0, rate}
 end
 
--- ARGV: 3 a random number in (0, 1), 4 the millisecond at which the sale opens (0: has no fixed beginning)
+-- ARGV: 3 a random number in (0, 1), 4 the millisecond at which the sale opens (0: has no fixed beginning),
+--       5 the millisecond at which the event begins: nobody is let in any more
 if command == 'enter' then
+    if now >= tonumber(ARGV[5]) then return {'over', 0, 0, '0'} end
     local known = state()
     if known[1] ~= 'absent' then return known end
     local opens = tonumber(ARGV[4])
@@ -61,7 +64,6 @@ if command == 'admit' then
     local last = tonumber(redis.call('HGET', bucket, 'time') or now)
     local elapsed = math.max(0, now - last) / 1000
     local tokens = tonumber(redis.call('HGET', bucket, 'tokens') or '0')
-    local rate = tonumber(redis.call('HGET', bucket, 'rate') or '0')
     tokens = math.min(tokens + elapsed * per_second, math.max(1, per_second))
     local count, admitted = 0, {}
     if now >= opens then
@@ -76,13 +78,22 @@ if command == 'admit' then
         end
         tokens = tokens - count
     end
-    -- A moving average over half a minute, for the estimates.
-    if elapsed > 0 then
-        local weight = 1 - math.exp(-elapsed / 30)
-        rate = rate + weight * (count / elapsed - rate)
+    local left = redis.call('ZCARD', waiting)
+    -- A moving average over half a minute, for the estimates. Only while somebody is left waiting does it tell how fast
+    -- people can get in; and the weights of what was seen are kept, so that the first second of a crowd already tells it.
+    local keep = math.exp(-elapsed / 30)
+    local sum = tonumber(redis.call('HGET', bucket, 'sum') or '0') * keep
+    local seen = tonumber(redis.call('HGET', bucket, 'seen') or '0') * keep
+    -- In a longer pause than this nobody let people in at all.
+    if now >= opens and left > 0 and elapsed > 0 and elapsed < 5 then
+        sum = sum + (1 - keep) * count / elapsed
+        seen = seen + 1 - keep
     end
-    redis.call('HSET', bucket, 'tokens', tostring(tokens), 'time', now, 'rate', tostring(rate))
-    return {admitted, redis.call('ZCARD', waiting)}
+    -- What the bucket had saved up lets people in faster, but only at first.
+    local rate = seen > 1e-6 and math.min(per_second, sum / seen) or 0
+    redis.call('HSET', bucket, 'tokens', tostring(tokens), 'time', now, 'rate', tostring(rate), 'sum', tostring(sum),
+        'seen', tostring(seen))
+    return {admitted, left}
 end
 
 return redis.error_reply('unknown command')

@@ -151,6 +151,49 @@ async fn early_arrivals_draw_lots_when_the_sale_opens() {
     assert!(after > sorted.last().copied(), "who comes late stands behind");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_estimate_is_right_from_the_beginning_of_a_crowd() {
+    let app = App::start().await;
+    let (admin, early) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, queue(5.0, 1000)).await;
+    let mut users = Vec::new();
+    for _ in 0..40 {
+        users.push(app.user(Role::User).await);
+    }
+    // For a while nobody comes but one.
+    enter(&app, event, &early).await;
+    pass(&app, event, &early).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    join_all(users.iter().map(|user| enter(&app, event, user))).await;
+    let started = Instant::now();
+    let last = loop {
+        let places = join_all(users.iter().map(|user| place(&app, event, user))).await;
+        let last = places.into_iter().max_by_key(|place| place["position"].as_u64()).expect("a place");
+        if last["estimatedWaitSec"].is_u64() {
+            break last;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "no estimate: {last}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let (position, estimate) = (last["position"].as_u64(), last["estimatedWaitSec"].as_u64());
+    let (position, estimate) = (position.expect("a position"), estimate.expect("an estimate"));
+    assert!((position / 5..=position / 5 * 3).contains(&estimate), "{estimate} s at place {position}, at 5 per second");
+}
+
+#[tokio::test]
+async fn there_is_nothing_to_queue_for_when_the_event_is_over() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let mut settings = queue(10.0, 10);
+    settings["eventDate"] = json!("2020-01-01T00:00:00Z");
+    let over = app.event(&admin, 10, settings).await;
+    let enter = async |event: u64| app.post(&format!("/api/queue/{event}/enter"), Some(&kim), json!({})).await;
+    enter(over).await.problem(409, "event_over");
+    let cancelled = app.event(&admin, 10, queue(10.0, 10)).await;
+    app.patch(&format!("/api/events/{cancelled}"), Some(&admin), json!({"cancelled": true})).await.expect(200);
+    enter(cancelled).await.problem(409, "event_cancelled");
+}
+
 #[tokio::test]
 async fn leaving_and_events_without_a_queue() {
     let app = App::start().await;
