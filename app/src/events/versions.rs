@@ -3,9 +3,9 @@
 //! on any instance.
 
 use crate::kv::Kv;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,8 +37,10 @@ type Question = (Scope, oneshot::Sender<Option<u64>>);
 pub struct Versions {
     kv: Kv,
     questions: mpsc::UnboundedSender<Question>,
-    /// Changes that Redis has not heard of yet.
+    /// Tasks that have something to tell Redis.
     pending: Arc<AtomicUsize>,
+    /// What those tasks have not begun to tell: they tell it for everybody who wants it told.
+    untold: Arc<Mutex<HashSet<Scope>>>,
 }
 
 /// The key of a scope's version. Those of one event share its hash tag.
@@ -55,7 +57,7 @@ impl Versions {
     pub fn new(kv: Kv) -> Self {
         let (questions, receiver) = mpsc::unbounded_channel();
         tokio::spawn(answer(kv.clone(), receiver));
-        Self { kv, questions, pending: Arc::default() }
+        Self { kv, questions, pending: Arc::default(), untold: Arc::default() }
     }
 
     /// The version of `scope` at some moment after this call began; none without Redis.
@@ -90,21 +92,32 @@ impl Versions {
     }
 
     /// Goes on trying in the background to give `scope` a new version.
-    pub fn bump_later(&self, scope: impl Into<Scope>) {
-        let scope = scope.into();
+    fn bump_later(&self, scope: Scope) {
+        let mut untold = self.untold();
+        if !untold.insert(scope) {
+            return;
+        }
         self.pending.fetch_add(1, Ordering::AcqRel);
+        drop(untold);
         let this = self.clone();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(200)).await;
+                // Whoever comes from here on may be too late for this time.
+                this.untold().remove(&scope);
                 let mut pipeline = redis::pipe();
                 Self::add_bump(scope, &mut pipeline);
-                if this.kv.pipe::<()>(&pipeline).await.is_ok() {
+                // When it failed and another task has come meanwhile, that one goes on trying.
+                if this.kv.pipe::<()>(&pipeline).await.is_ok() || !this.untold().insert(scope) {
                     this.pending.fetch_sub(1, Ordering::AcqRel);
                     return;
                 }
             }
         });
+    }
+
+    fn untold(&self) -> MutexGuard<'_, HashSet<Scope>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

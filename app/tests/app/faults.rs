@@ -55,6 +55,34 @@ async fn sales_go_on_without_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_is_to_be_told_later_does_not_pile_up() {
+    let mut servers = own_servers().await;
+    let app = App::on(&servers, &[]).await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 50, json!({})).await;
+    let versions = app.state.events.versions();
+    let before = versions.current(event).await.expect("a version");
+    servers.redis.kill();
+    versions.bump(event).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let some = tasks();
+    for _ in 0..300 {
+        versions.bump(event).await;
+    }
+    assert!(tasks() < some + 50, "{} tasks instead of {some}", tasks());
+    servers.redis.restart().expect("Redis starts");
+    let started = Instant::now();
+    let after = loop {
+        match versions.current(event).await {
+            Some(version) => break version,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "it is never told");
+    };
+    assert_ne!(after, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_redis_does_not_stop_sales() {
     let servers = own_servers().await;
     let app = App::on(&servers, &[]).await;
