@@ -3,6 +3,7 @@
 use super::{Message, bulk};
 use crate::db;
 use crate::events::settle;
+use crate::sales::requests;
 use crate::state::AppState;
 use crate::waitlist;
 use sqlx::{MySqlConnection, QueryBuilder};
@@ -124,6 +125,9 @@ impl Row {
 }
 
 async fn keep_aside(connection: &mut MySqlConnection, row: &Row, error: &str) -> Result<(), sqlx::Error> {
+    if row.kind == requests::REQUESTED {
+        requests::give_up(connection, &row.message()).await?;
+    }
     sqlx::query("INSERT INTO dead_letters (id, kind, event_id, payload, error) VALUES (?, ?, ?, ?, ?)")
         .bind(row.id)
         .bind(&row.kind)

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::{MySqlConnection, MySqlExecutor};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -122,16 +123,54 @@ pub async fn carry_out(state: &AppState, message: &Message) -> Result<Option<Str
         Err(error) if error.status.is_server_error() => return Err(error),
         Err(error) => ("REJECTED", None, Some(format!("{}: {}", error.code, error.detail))),
     };
+    decide(&state.db, id, status, reservation, problem.as_deref()).await?;
+    Ok(problem)
+}
+
+/// Decides a request that nobody is going to carry out any more. What was sold all the same, by an attempt that could not
+/// tell of it, stays sold.
+pub async fn give_up(connection: &mut MySqlConnection, message: &Message) -> Result<(), sqlx::Error> {
+    let id = message.payload["requestId"].as_str().unwrap_or_default();
+    let body: Option<String> =
+        sqlx::query_scalar("SELECT body FROM reservation_requests WHERE id = ? AND status = 'ACCEPTED'")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some(body) = body else { return Ok(()) };
+    let sold: Option<u64> = match serde_json::from_str::<Pending>(&body) {
+        Ok(pending) => {
+            let sql =
+                "SELECT id FROM reservations WHERE user_id = ? AND idempotency_key = ? AND request_hash = UNHEX(?)";
+            let made = sqlx::query_scalar(sql).bind(pending.user_id).bind(pending.idempotency_key);
+            made.bind(pending.request_hash).fetch_optional(&mut *connection).await?
+        }
+        Err(_) => None,
+    };
+    let (status, problem) = match sold {
+        Some(_) => ("CONFIRMED", None),
+        None => ("REJECTED", Some("internal: the order could not be carried out; order again")),
+    };
+    decide(connection, id, status, sold, problem).await
+}
+
+/// The first decision counts.
+async fn decide(
+    executor: impl MySqlExecutor<'_>,
+    id: &str,
+    status: &str,
+    reservation: Option<u64>,
+    problem: Option<&str>,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE reservation_requests SET status = ?, reservation_id = ?, problem = ? WHERE id = ? AND status = 'ACCEPTED'",
     )
     .bind(status)
     .bind(reservation)
-    .bind(&problem)
+    .bind(problem)
     .bind(id)
-    .execute(&state.db)
+    .execute(executor)
     .await?;
-    Ok(problem)
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]

@@ -233,6 +233,32 @@ async fn asynchronous_reservations() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_cannot_be_carried_out_is_decided_all_the_same() {
+    let app = App::with(&["--role", "api"]).await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    let body = Some(json!({"eventId": event, "userId": kim.id, "quantity": 2}));
+    let headers = [("prefer", "respond-async")];
+    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(&kim), &headers, body).await;
+    let location = answer.headers["location"].to_str().expect("text").to_owned();
+    answer.expect(202);
+    sqlx::query("UPDATE reservation_requests SET body = '{}'").execute(&app.db).await.expect("nobody can read it");
+    let _worker = app.another_with(&["--role", "worker"]).await;
+    let started = Instant::now();
+    let request = loop {
+        let request = app.get(&location, Some(&kim)).await.expect(200);
+        if request["status"] != "ACCEPTED" {
+            break request;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{request}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(request["status"], "REJECTED", "{request}");
+    assert!(request["problem"].as_str().expect("a reason").starts_with("internal"), "{request}");
+    assert_eq!(app.check_event(event).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sale_notifies_once_even_with_several_relays() {
     let app = App::start().await;
     let others = [app.another().await, app.another().await];
