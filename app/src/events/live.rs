@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::sales::seat_map::{self, SeatStatus};
 use crate::state::AppState;
 use axum::response::sse::Event;
+use futures::{Stream, StreamExt, stream};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ use tokio::sync::broadcast;
 
 /// How often a watched event is looked at.
 const PAUSE: Duration = Duration::from_millis(300);
-/// Updates that a slow watcher may be behind before it gets everything anew.
+/// Updates that a slow watcher may be behind before its stream ends.
 const BACKLOG: usize = 64;
 
 /// A message to the watchers.
@@ -76,14 +77,10 @@ impl Picture {
 
 impl Live {
     /// What is known now, and what changes from now on.
-    pub async fn watch(state: &AppState, event_id: u64) -> Result<(Vec<Update>, broadcast::Receiver<Update>)> {
+    pub async fn watch(state: &AppState, event_id: u64) -> Result<impl Stream<Item = Update> + use<>> {
         let receiver = state.live.subscribe(state, event_id);
-        Ok((Self::everything(state, event_id).await?, receiver))
-    }
-
-    /// What is known now.
-    pub async fn everything(state: &AppState, event_id: u64) -> Result<Vec<Update>> {
-        Ok(Picture::take(state, event_id).await?.updates(&Picture::default()))
+        let first = Picture::take(state, event_id).await?.updates(&Picture::default());
+        Ok(told(first, receiver))
     }
 
     fn subscribe(&self, state: &AppState, event_id: u64) -> broadcast::Receiver<Update> {
@@ -108,6 +105,13 @@ impl Live {
     }
 }
 
+/// Ends for a watcher that is too slow: it comes again and asks for everything. Nothing else would tell it which seats
+/// became free meanwhile.
+fn told(first: Vec<Update>, receiver: broadcast::Receiver<Update>) -> impl Stream<Item = Update> {
+    let later = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await.ok()?, receiver)) });
+    stream::iter(first).chain(later)
+}
+
 async fn look(state: AppState, event_id: u64, sender: broadcast::Sender<Update>) {
     let mut known = Picture::default();
     while !state.live.forget(event_id) {
@@ -122,5 +126,25 @@ async fn look(state: AppState, event_id: u64, sender: broadcast::Sender<Update>)
             Err(error) => tracing::debug!(%error, event_id, "nothing to tell the watchers"),
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watcher_hears_everything_or_the_end() {
+        let update = |data: &str| Update { name: "seats", data: data.into() };
+        let (sender, receiver) = broadcast::channel(2);
+        let mut heard = Box::pin(told(vec![update("first")], receiver));
+        let _one = sender.send(update("second"));
+        for expected in ["first", "second"] {
+            assert_eq!(heard.next().await.expect("an update").data, expected);
+        }
+        for missed in ["third", "fourth", "fifth"] {
+            let _one = sender.send(update(missed));
+        }
+        assert!(heard.next().await.is_none(), "it goes on without the third");
     }
 }

@@ -1,18 +1,19 @@
 //! Which seats of an event can be had.
 
 use super::tickets;
-use crate::error::{Problem, Result};
+use crate::error::{ApiError, Problem, Result};
 use crate::events::live::Live;
 use crate::http::extract::Path;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,14 +37,17 @@ pub enum SeatStatus {
 /// A seat
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SeatView {
-    seat_id: String,
-    row_label: String,
+struct SeatView<'a> {
+    seat_id: &'a str,
+    row_label: &'a str,
     col_number: u32,
-    grade: String,
+    grade: &'a str,
     price: u64,
     status: SeatStatus,
 }
+
+/// Lists of seats that are made at once: each may need tens of megabytes.
+static LISTS: Semaphore = Semaphore::const_new(4);
 
 /// The seats of an event that cannot be had. Without Redis only what is sold is known.
 pub async fn statuses(state: &AppState, event_id: u64) -> Result<HashMap<String, SeatStatus>> {
@@ -59,55 +63,40 @@ pub async fn statuses(state: &AppState, event_id: u64) -> Result<HashMap<String,
 #[utoipa::path(get, path = "/api/events/{id}/seats", tag = "holds", params(("id" = u64, Path)), responses(
     (status = 200, description = "all seats, row by row; none for general admission", body = [SeatView]),
     (status = 404, description = "no such event", body = Problem)))]
-async fn seats(State(state): State<AppState>, Path(id): Path<u64>) -> Result<axum::Json<Vec<SeatView>>> {
+async fn seats(State(state): State<AppState>, Path(id): Path<u64>) -> Result<Response> {
     if !state.events.existing(id).await?.seated {
-        return Ok(axum::Json(Vec::new()));
+        return Ok(axum::Json([(); 0]).into_response());
     }
     let layout = state.events.layout(id).await?;
+    let _one_of_few = LISTS.acquire().await.map_err(ApiError::internal)?;
     let statuses = statuses(&state, id).await?;
-    let seats = layout
+    let seats: Vec<_> = layout
         .seats
         .iter()
         .map(|seat| SeatView {
-            seat_id: seat.id.to_string(),
-            row_label: seat.row.to_string(),
+            seat_id: &seat.id,
+            row_label: &seat.row,
             col_number: seat.number,
-            grade: seat.grade.to_string(),
+            grade: &seat.grade,
             price: seat.price,
             status: statuses.get(&*seat.id).copied().unwrap_or(SeatStatus::Available),
         })
         .collect();
-    Ok(axum::Json(seats))
+    Ok(axum::Json(seats).into_response())
 }
 
 /// What changes about an event (server-sent events)
 ///
 /// `event` tells `availableSeats` and `status`; `seats` is a list of `seatId` and `status`. At first come all seats
-/// that cannot be had, then changes.
+/// that cannot be had, then changes. After the end of a stream ask for all seats, since some may have become free.
 #[utoipa::path(get, path = "/api/events/{id}/stream", tag = "events", params(("id" = u64, Path)), responses(
-    (status = 200, description = "updates, without end", body = String, content_type = "text/event-stream"),
+    (status = 200, description = "updates, until the client is too slow for them", body = String, content_type = "text/event-stream"),
     (status = 404, description = "no such event", body = Problem)))]
 async fn stream(
     State(state): State<AppState>,
     Path(id): Path<u64>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    let (first, receiver) = Live::watch(&state, id).await?;
-    let shutdown = state.shutdown.clone();
-    let pending = VecDeque::from(first);
-    let updates =
-        futures::stream::unfold((state, receiver, pending), move |(state, mut receiver, mut pending)| async move {
-            loop {
-                if let Some(update) = pending.pop_front() {
-                    return Some((Ok(update.event()), (state, receiver, pending)));
-                }
-                match receiver.recv().await {
-                    Ok(update) => pending.push_back(update),
-                    // Too slow: everything anew.
-                    Err(RecvError::Lagged(_)) => pending = Live::everything(&state, id).await.ok()?.into(),
-                    Err(RecvError::Closed) => return None,
-                }
-            }
-        });
-    let updates = updates.take_until(shutdown.cancelled_owned());
+    let updates = Live::watch(&state, id).await?.map(|update| Ok(update.event()));
+    let updates = updates.take_until(state.shutdown.clone().cancelled_owned());
     Ok(Sse::new(updates).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
