@@ -237,11 +237,14 @@ fn json(status: StatusCode, body: Bytes) -> Response {
     (status = 200, description = "a page of events", body = [EventView]),
     (status = 400, description = "`invalid_query`", body = Problem)))]
 async fn list(State(state): State<AppState>, Query(mut query): Query<ListQuery>) -> Result<Response> {
-    if !(1..=100).contains(&query.size) || query.page > 100_000 || query.search.chars().count() > 100 {
+    // The database knows no other years.
+    let dates_ok = [query.from, query.to].into_iter().flatten().all(|date| (1000..=9999).contains(&date.year()));
+    if !(1..=100).contains(&query.size) || query.page > 100_000 || query.search.chars().count() > 100 || !dates_ok {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "invalid_query",
-            "size must be from 1 to 100, page at most 100000, search at most 100 characters",
+            "size must be from 1 to 100, page at most 100000, search at most 100 characters, from and to in the years \
+             1000 to 9999",
         ));
     }
     query.search = query.search.trim().to_owned();

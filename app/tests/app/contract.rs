@@ -82,7 +82,9 @@ async fn searching_sorting_and_paging() {
     assert_eq!(names("search=0%25").await, ["Summer 100%"]);
     assert_eq!(names("search=_pring").await, [""; 0]);
     assert_eq!(names("from=2999-04-01&to=2999-04-01").await, ["Spring"]);
-    for bad in ["size=0", "size=101", "sort=best", "from=yesterday", "page=-1"] {
+    assert_eq!(names("from=1000-01-01&to=9999-12-31&sort=date&size=1").await, ["Winter"]);
+    let dates = ["from=yesterday", "from=-0001-01-01", "to=-0001-01-01", "from=0999-12-31"];
+    for bad in ["size=0", "size=101", "sort=best", "page=-1"].into_iter().chain(dates) {
         app.get(&format!("/api/events?{bad}"), None).await.problem(400, "invalid_query");
     }
 }
