@@ -4,6 +4,7 @@ use super::connection::Shared;
 use super::site::Site;
 use anyhow::Context;
 use hyper_util::rt::TokioTimer;
+use socket2::SockRef;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -13,6 +14,14 @@ use tokio_util::sync::CancellationToken;
 /// How long a connection may wait for a request's head, also between two requests: longer than a load balancer keeps
 /// an idle connection (60 s by default), so that it is always the load balancer that closes.
 const HEADER_TIME: Duration = Duration::from_secs(75);
+
+/// How long a client may take nothing of what is sent to it: one that has vanished, or never reads, is let go then.
+const UNREAD_TIME: Duration = Duration::from_secs(60);
+
+/// Connections have it from their listener.
+fn limit_unread(listener: &TcpListener) -> anyhow::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(Some(UNREAD_TIME)).context("TCP_USER_TIMEOUT")
+}
 
 /// Serves until `shutdown` is cancelled, then lets running requests end within `drain`.
 pub async fn serve(
@@ -26,6 +35,7 @@ pub async fn serve(
     let shared = Arc::new(Shared::new(site, builder, HEADER_TIME));
     // Every connection holds a sender: the channel closes with the last of them.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
+    limit_unread(&listener)?;
     loop {
         let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -54,4 +64,20 @@ pub async fn serve(
         tracing::warn!(?drain, "some requests did not end in time");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn a_connection_has_the_limit_of_its_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        limit_unread(&listener).expect("is set");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_client, (stream, _)) = (client.expect("connects"), accepted.expect("accepts"));
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().expect("is known"), Some(UNREAD_TIME));
+    }
 }
