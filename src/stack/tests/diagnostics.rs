@@ -95,6 +95,7 @@ fn names_and_tags() {
         long.to_owned(),
         stack_with("services:\n  Web_1: {artifact: app}\n"),
         stack_with("services:\n  cache: {artifact: app}\n"),
+        stack_with("services:\n  web: {artifact: app}\n  web-standby: {artifact: app, paths: [\"/b\"]}\n"),
         "project: internal\nenvironment: dev\nregion: ap-northeast-2\nservices:\n  web: {artifact: app}\n".to_owned(),
         stack_with("tags: {\"aws:owner\": me, Name: mine, \"a;b\": c, team: \"a;b\"}\n"),
         "project: ticketing\nenvironment: prod\nregion: ap-northeast-2\nprotect: false\n".to_owned(),

@@ -33,6 +33,13 @@ fn service_names(c: &mut Checker<'_>) {
                 .at_key(&format!("services.{service}"), "name the service differently")
                 .report();
         }
+        // The second group of a service called `web` is `web-standby`, by all its names.
+        if service.ends_with("-standby") {
+            c.error("name", format!("`{service}` is what the second group of a service would be called"))
+                .at_key(&format!("services.{service}"), "name the service differently")
+                .help("blue-green and canary deployments make a second group, `…-standby`, beside the service's own")
+                .report();
+        }
     }
 }
 
