@@ -57,7 +57,11 @@ async fn under_lock(
     run: &Run<'_>,
 ) -> Result<u8> {
     let services: Vec<&String> = project.stack.services.keys().collect();
-    rollouts::settle(run, project, &services, arguments.flags.yes).await?;
+    match &saved {
+        None => rollouts::settle(run, project, &services, arguments.flags.yes).await?,
+        // Ending a deployment changes the stack, and a saved plan doesn't name that.
+        Some(_) => rollouts::refuse_under_way(project, &services).await?,
+    }
     let (mut blueprint, mut inventory) = project.look().await?;
     if let Some(end) = run.lock.after_unclean_end {
         inventory = project.settled(inventory, end).await?;

@@ -159,6 +159,28 @@ pub async fn settle(run: &Run<'_>, project: &Project, among: &[&String], yes: bo
         }
     }
     Ok(())
+/// Refuses what must not change the stack while a deployment with a second group waits for its end.
+///
+/// # Errors
+/// There is such a deployment; calls that failed.
+pub async fn refuse_under_way(project: &Project, among: &[&String]) -> Result<()> {
+    if project.cx.gap("auto_scaling_group").is_some() {
+        return Ok(());
+    }
+    let scan = Scan::new(&project.cx);
+    for name in among {
+        if shift::is_under_way(&scan, name).await? {
+            return Err(Failure::new(format!(
+                "service {name}: a deployment with a second group is under way; nothing was changed"
+            ))
+            .hint(format!(
+                "`ticketctl apply` ends it, `ticketctl rollback {name}` takes it back; then make a new plan"
+            )));
+        }
+    }
+    Ok(())
+}
+
 }
 
 /// Rolls one service to the end of what its group wants.

@@ -55,9 +55,15 @@ async fn blue_green_keeps_the_old_instances_for_an_instant_return() {
     let (own, second) = (fleet(&world, OWN).await.expect("old"), fleet(&world, SECOND).await.expect("new"));
     assert_eq!((own.release, own.desired, second.release, second.desired), (1, 2, 2, 2));
     assert_eq!(share(&world).await, Some(100));
-    let plan = world.on(&stack, "plan", &SOON).await.exits(0);
+    let file = world.path("plan.json");
+    let out = ["--out", file.to_str().expect("UTF-8")];
+    let plan = world.on(&stack, "plan", &[&SOON[..], &out].concat()).await.exits(0);
     assert!(plan.err.contains("a second group is there"), "{}", plan.err);
 
+    // That plan doesn't name the end of the deployment, so carrying it out doesn't bring it.
+    let refused = world.on(&stack, "apply", &["--plan", out[1]]).await.exits(1);
+    assert!(refused.err.contains("under way; nothing was changed"), "{}", refused.err);
+    assert_eq!(share(&world).await, Some(100));
     world.on(&stack, "rollback", &["--yes"]).await.exits(0);
     settled(&world, &stack, 1).await;
 
