@@ -98,6 +98,9 @@ async fn pause_under_lock(arguments: &Arguments, project: &Project, run: &Run<'_
     }
     if let Some(cluster) = &parts.cluster {
         run.permitted()?;
+    let services: Vec<&String> = project.stack.services.keys().collect();
+    // After a blue-green deployment it is the second group that serves everything.
+    rollouts::settle(run, project, &services, arguments.flags.yes).await?;
         if pause::stop_database(cx, cluster).await? {
             let members = project.stack.database.as_ref().map_or(0, |database| database.readers + 1);
             let class = project.stack.database.as_ref().map(|database| database.class.clone()).unwrap_or_default();

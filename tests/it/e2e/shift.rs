@@ -93,6 +93,18 @@ async fn an_alarm_takes_the_requests_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_ends_the_deployment_first() {
+    let (world, stack) = first().await;
+    world.on(&stack, "deploy", &[&SOON[..], &["--strategy", "blue-green", "--yes"]].concat()).await.exits(0);
+    world.on(&stack, "pause", &[&SOON[..], &["--yes"]].concat()).await.exits(0);
+    let own = fleet(&world, OWN).await.expect("a group");
+    assert_eq!((own.release, own.desired, own.present().count()), (2, 0, 0), "{own:?}");
+    assert!(fleet(&world, SECOND).await.is_none());
+    world.on(&stack, "resume", &[&SOON[..], &["--yes"]].concat()).await.exits(0);
+    settled(&world, &stack, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_first_and_the_others_follow() {
     let (world, stack) = first().await;
     let done = world.on(&stack, "deploy", &[&SOON[..], &["--strategy", "canary", "--yes"]].concat()).await.exits(0);
