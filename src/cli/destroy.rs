@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{
     Failure, Global, Result,
     apply::guarded,
+    pause,
     project::{Project, unreadable},
     run::{Flags, Pace, Run, verdict},
 };
@@ -70,6 +71,7 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
     if !run.confirm(&format!("Destroy all {} of these?", plan.steps.len()), yes).await? {
         return Err(Failure::new("not confirmed; nothing was deleted"));
     }
+    pause::wake_to_delete(run, &inventory).await?;
     let report = run.carry_out(&plan, &blueprint, &inventory, arguments.pace.parallelism.into()).await?;
     let code = verdict(&report, "destroy")?;
     audit(project).await?;

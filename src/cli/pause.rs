@@ -47,13 +47,35 @@ impl Parts {
     }
 }
 
-/// The groups that are paused, by service.
+/// What is paused: services by their groups, and the database.
 pub fn paused(inventory: &Inventory) -> BTreeSet<String> {
-    let paused = inventory
+    let groups = inventory
         .resources
         .iter()
         .filter(|(_, owned)| owned.found.tags.as_ref().is_some_and(|tags| tags.contains_key(tags::PAUSED)));
-    paused.filter_map(|(id, _)| id.strip_prefix("group-")).map(str::to_owned).collect()
+    let services = groups.filter_map(|(id, _)| id.strip_prefix("group-")).map(str::to_owned);
+    let database = stopped_clusters(inventory).next().map(|_| "database".to_owned());
+    services.chain(database).collect()
+}
+
+/// The clusters that are stopped, or on their way there, by their names.
+fn stopped_clusters(inventory: &Inventory) -> impl Iterator<Item = &str> {
+    let clusters = inventory.all().filter(|owned| owned.kind.name() == DbCluster::NAME);
+    let stopped = clusters.filter(|owned| owned.found.outputs.contains_key(DbCluster::AT_REST));
+    stopped.map(|owned| owned.found.id.as_str())
+}
+
+/// Starts the database of a stack that is to go: AWS deletes no instance of a stopped cluster.
+///
+/// # Errors
+/// Calls that failed, and a cluster that doesn't start.
+pub async fn wake_to_delete(run: &Run<'_>, inventory: &Inventory) -> Result<()> {
+    for cluster in stopped_clusters(inventory) {
+        run.permitted()?;
+        run.notice(format!("database {cluster} starts: AWS deletes nothing of a stopped one"));
+        pause::start_database(run.cx, cluster, |state| run.notice(format!("database {cluster}: {state}"))).await?;
+    }
+    Ok(())
 }
 
 /// Refuses what a paused stack can't do.
@@ -76,6 +98,9 @@ pub async fn pause(global: &Global, arguments: Arguments) -> Result<u8> {
 
 async fn pause_under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> Result<u8> {
     let cx = &project.cx;
+    let services: Vec<&String> = project.stack.services.keys().collect();
+    // After a blue-green deployment it is the second group that serves everything.
+    rollouts::settle(run, project, &services, arguments.flags.yes).await?;
     let inventory = Inventory::take(cx).await.map_err(|errors| unreadable(&errors))?;
     let parts = Parts::of(project, &inventory);
     if parts.groups.is_empty() && parts.cluster.is_none() {
@@ -98,9 +123,6 @@ async fn pause_under_lock(arguments: &Arguments, project: &Project, run: &Run<'_
     }
     if let Some(cluster) = &parts.cluster {
         run.permitted()?;
-    let services: Vec<&String> = project.stack.services.keys().collect();
-    // After a blue-green deployment it is the second group that serves everything.
-    rollouts::settle(run, project, &services, arguments.flags.yes).await?;
         if pause::stop_database(cx, cluster).await? {
             let members = project.stack.database.as_ref().map_or(0, |database| database.readers + 1);
             let class = project.stack.database.as_ref().map(|database| database.class.clone()).unwrap_or_default();

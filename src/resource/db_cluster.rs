@@ -226,6 +226,7 @@ fn outputs(cluster: &AwsCluster) -> Outputs {
         .iter()
         .filter(|member| member.db_cluster_parameter_group_status() == Some("pending-reboot"))
         .filter_map(|member| member.db_instance_identifier());
+    let rest = cluster.status().filter(|state| ["stopped", "stopping"].contains(state));
     let values = [
         ("arn", cluster.db_cluster_arn().map(str::to_owned)),
         ("endpoint", cluster.endpoint().map(str::to_owned)),
@@ -233,6 +234,7 @@ fn outputs(cluster: &AwsCluster) -> Outputs {
         ("port", cluster.port().map(|port| port.to_string())),
         ("secret_arn", cluster.master_user_secret().and_then(|secret| secret.secret_arn()).map(str::to_owned)),
         (DbCluster::AWAITING_REBOOT, Some(waiting.collect::<Vec<_>>().join(","))),
+        (DbCluster::AT_REST, rest.map(str::to_owned)),
     ];
     values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -240,6 +242,9 @@ fn outputs(cluster: &AwsCluster) -> Outputs {
 impl DbCluster {
     /// The output that names the instances, separated by commas, on which cluster parameters wait for a reboot.
     pub const AWAITING_REBOOT: &'static str = "awaiting_reboot";
+
+    /// The output that a stopped cluster has, and one on its way there: which of the two it is.
+    pub const AT_REST: &'static str = "at_rest";
 }
 
 /// The meaning of a cluster's state.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use ticketctl::rollout::fleet::Fleet;
 
-use crate::e2e::world::World;
+use crate::e2e::world::{NETWORK, World};
 
 const GROUP: &str = "ticketing-dev-web-asg";
 
@@ -82,6 +82,20 @@ async fn a_paused_stack_rests_and_wakes_up_as_it_was() {
     assert_eq!((fleet_now.min, fleet_now.desired, fleet_now.present().count()), (2, 3, 3));
     assert!(!fleet_now.tags.contains_key("ticketctl:paused") && !fleet_now.tags.contains_key("ticketctl:rollout"));
     world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_database_alone_is_a_paused_stack_that_can_be_destroyed() {
+    let world = World::new().await;
+    let stack = world.write("stack.yaml", &format!("{NETWORK}database: {{class: db.t3.medium, readers: 0}}\n"));
+    world.on(&stack, "apply", &["--yes"]).await.exits(0);
+    world.on(&stack, "pause", &["--yes"]).await.exits(0);
+    let plan = world.on(&stack, "plan", &["--detailed-exitcode"]).await.exits(0);
+    assert!(plan.err.contains("database is paused"), "{}", plan.err);
+    let refused = world.on(&stack, "apply", &["--yes"]).await.exits(1);
+    assert!(refused.err.contains("is paused") && refused.err.contains("resume"), "{}", refused.err);
+    let destroyed = world.on(&stack, "destroy", &["--yes"]).await.exits(0);
+    assert!(destroyed.err.contains("AWS deletes nothing of a stopped one"), "{}", destroyed.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,13 @@ async fn databases_log_groups_and_secrets_are_refused_with_their_own_codes() {
     assert_eq!(code(cluster().await), "DBClusterAlreadyExistsFault");
     let delete = cx.rds.delete_db_subnet_group().db_subnet_group_name("shop");
     assert_eq!(code(delete.send().await), "InvalidDBSubnetGroupStateFault");
+    let create = cx.rds.create_db_instance().db_instance_identifier("shop-1").db_cluster_identifier("shop");
+    create.engine("aurora-mysql").db_instance_class("db.t3.medium").send().await.expect("an instance");
+    cx.rds.stop_db_cluster().db_cluster_identifier("shop").send().await.expect("stopped");
+    let delete = || cx.rds.delete_db_instance().db_instance_identifier("shop-1").skip_final_snapshot(true).send();
+    assert_eq!(code(delete().await), "InvalidDBClusterStateFault");
+    cx.rds.start_db_cluster().db_cluster_identifier("shop").send().await.expect("started");
+    delete().await.expect("deleted");
 
     cx.logs.create_log_group().log_group_name("/shop").send().await.expect("a log group");
     let retention = cx.logs.put_retention_policy().log_group_name("/shop").retention_in_days(8);

@@ -16,6 +16,7 @@ pub async fn check(state: &State, call: &Call) -> Result<(), Refusal> {
                 .await
         }
         "CreateDBInstance" | "ModifyDBInstance" => overlapping_windows(state, call).await,
+        "DeleteDBInstance" => member_of_stopped_cluster(state, call).await,
         "CreateDBSubnetGroup" => {
             let name = form.text("DBSubnetGroupName").to_lowercase();
             let message = format!("The DB subnet group '{name}' already exists.");
@@ -85,6 +86,23 @@ async fn overlapping_windows(state: &State, call: &Call) -> Result<(), Refusal> 
         return Err(Refusal::new("InvalidParameterValue", message));
     }
     Ok(())
+}
+
+/// A stopped cluster keeps its instances until it is started.
+async fn member_of_stopped_cluster(state: &State, call: &Call) -> Result<(), Refusal> {
+    let id = call.form.text("DBInstanceIdentifier").to_lowercase();
+    let clusters = state.upstream.ask(call, "rds", "DescribeDBClusters", &[]).await?;
+    let is_member = |cluster: &Element| {
+        cluster.members("DBClusterMembers").iter().any(|member| member.get("DBInstanceIdentifier") == id)
+    };
+    let mut stopped = clusters.members("DBClusters").iter().filter(|cluster| cluster.get("Status") == "stopped");
+    match stopped.find(|cluster| is_member(cluster)) {
+        Some(cluster) => {
+            let message = format!("DbCluster {} is not in available state", cluster.get("DBClusterIdentifier"));
+            Err(Refusal::new("InvalidDBClusterStateFault", message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses to create what exists.
