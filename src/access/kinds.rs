@@ -140,7 +140,7 @@ access! {
             "autoscaling:DetachLoadBalancerTargetGroups", "autoscaling:CreateOrUpdateTags", "autoscaling:DeleteTags",
             "autoscaling:EnableMetricsCollection", "autoscaling:DisableMetricsCollection",
             "autoscaling:SetDesiredCapacity",
-            "autoscaling:TerminateInstanceInAutoScalingGroup", "ec2:RunInstances",
+            "autoscaling:TerminateInstanceInAutoScalingGroup", "cloudwatch:GetMetricStatistics", "ec2:RunInstances",
             "iam:PassRole",
         ],
         delete: ["autoscaling:DeleteAutoScalingGroup"],

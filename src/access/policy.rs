@@ -131,6 +131,8 @@ fn bond(action: &'static str, makes: bool) -> Bond {
         ("iam", "SimulatePrincipalPolicy") | ("secretsmanager", "GetRandomPassword" | "ListSecrets") => Bond::Nothing,
         ("s3" | "sns", _) | ("secretsmanager", "DescribeSecret") => Bond::Names(service),
         ("sts" | "kms" | "servicequotas" | "route53", _) => Bond::Nothing,
+        // Metrics belong to nobody.
+        ("cloudwatch", "GetMetricStatistics") => Bond::Nothing,
         _ if lists => Bond::Nothing,
         ("ec2", "CreateTags") => Bond::NewTags,
         ("ec2", _) if makes => Bond::Region,

@@ -59,7 +59,7 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
         return Err(Failure::new(format!("service {service} isn't there yet")).hint("`ticketctl apply` makes it"));
     };
     if wanted.is_none() {
-        let rollout = run.rollout(service, &project.stack.services[service], &group);
+        let rollout = run.rollout(service, &project.stack, &group);
         if let Some(ending) = rollout.turn_back().await.transpose() {
             return told(run, service, ending);
         }
@@ -77,7 +77,7 @@ async fn under_lock(arguments: &Arguments, project: &Project, run: &Run<'_>) -> 
     if !run.confirm("Go back?", arguments.flags.yes).await? {
         return Err(Failure::new("not confirmed; nothing was changed"));
     }
-    let rollout = run.rollout(service, &project.stack.services[service], &group);
+    let rollout = run.rollout(service, &project.stack, &group);
     told(run, service, rollout.back_to(target.number, "asked for".into()).await)
 }
 

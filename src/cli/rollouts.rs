@@ -18,7 +18,6 @@ use crate::{
         rolling::{Ending, Trouble},
         shift::{self, Shift},
     },
-    stack::types::Service,
 };
 
 /// The services whose launch template or group this run has made or changed.
@@ -87,13 +86,13 @@ pub async fn roll(
     if project.cx.gap("auto_scaling_group").is_some() {
         return Ok(0);
     }
-    let mut due: Vec<(&str, &Service, &str)> = Vec::new();
+    let mut due: Vec<(&str, &str)> = Vec::new();
     for name in among {
         if touched.contains(*name) || is_unfinished(project, blueprint, name).await? {
-            due.extend(group_name(blueprint, name).map(|group| (name.as_str(), &project.stack.services[*name], group)));
+            due.extend(group_name(blueprint, name).map(|group| (name.as_str(), group)));
         }
     }
-    let rollouts: Vec<_> = due.iter().map(|(name, wanted, group)| run.rollout(name, wanted, group)).collect();
+    let rollouts: Vec<_> = due.iter().map(|(name, group)| run.rollout(name, &project.stack, group)).collect();
     let endings = join_all(rollouts.iter().map(|rollout| rollout.run())).await;
     let mut failures = Vec::new();
     for ((name, ..), ending) in due.iter().zip(endings) {
@@ -124,7 +123,7 @@ pub async fn shift(
         let Some(group) = group_name(blueprint, name) else { continue };
         let Some(fleet) = Fleet::look(&project.cx, group).await? else { continue };
         let release = release::current(&project.cx, &fleet.template).await?;
-        let ending = run.rollout(name, &project.stack.services[name], group).shift(shift, release).await;
+        let ending = run.rollout(name, &project.stack, group).shift(shift, release).await;
         if let Some(failure) = judge(run, name, ending) {
             return Err(failure);
         }
@@ -143,7 +142,6 @@ pub async fn settle(run: &Run<'_>, project: &Project, among: &[&String], yes: bo
     let scan = Scan::new(&project.cx);
     let groups = scan.of::<AutoScalingGroup>().await?;
     for name in among {
-        let Some(wanted) = project.stack.services.get(*name) else { continue };
         let group = groups.iter().find(|group| group.logical_id == AutoScalingGroup::id_of(name));
         let Some(group) = group else { continue };
         if shift::is_under_way(&scan, name).await? {
@@ -152,13 +150,15 @@ pub async fn settle(run: &Run<'_>, project: &Project, among: &[&String], yes: bo
             if !run.confirm(&question, yes).await? {
                 return Err(Failure::new("not confirmed; nothing was changed"));
             }
-            let ending = run.rollout(name, wanted, &group.id).settle().await;
+            let ending = run.rollout(name, &project.stack, &group.id).settle().await;
             if let Some(failure) = judge(run, name, ending) {
                 return Err(failure);
             }
         }
     }
     Ok(())
+}
+
 /// Refuses what must not change the stack while a deployment with a second group waits for its end.
 ///
 /// # Errors
@@ -181,14 +181,12 @@ pub async fn refuse_under_way(project: &Project, among: &[&String]) -> Result<()
     Ok(())
 }
 
-}
-
 /// Rolls one service to the end of what its group wants.
 ///
 /// # Errors
 /// As [`roll`].
 pub async fn roll_one(run: &Run<'_>, project: &Project, service: &str, group: &str) -> Result<u8> {
-    let ending = run.rollout(service, &project.stack.services[service], group).run().await;
+    let ending = run.rollout(service, &project.stack, group).run().await;
     judge(run, service, ending).map_or(Ok(0), Err)
 }
 

@@ -22,7 +22,7 @@ use crate::{
         record::{self, Record},
     },
     rollout::rolling::Rollout,
-    stack::types::Service,
+    stack::Stack,
     ui,
 };
 
@@ -166,9 +166,12 @@ impl<'a> Run<'a> {
     }
 
     /// The rollout of a service's group, under this run's lock.
-    pub fn rollout<'r>(&'r self, service: &'r str, wanted: &Service, group: &'r str) -> Rollout<'r> {
+    pub fn rollout<'r>(&'r self, service: &'r str, file: &Stack, group: &'r str) -> Rollout<'r> {
         let fence = self.lock.fence();
         let stack = &self.cx.stack;
+        let wanted = &file.services[service];
+        // A release is watched even if nobody is told of alarms.
+        let thresholds = file.alerts.as_ref().map(|alerts| alerts.thresholds.clone()).unwrap_or_default();
         let health = &wanted.health;
         // The time that AWS gives an instance, and what the load balancer needs on top to find it healthy.
         let checks = i64::from(health.interval.secs()) * (i64::from(health.healthy) + 1);
@@ -178,6 +181,7 @@ impl<'a> Run<'a> {
             service,
             group,
             alarms: GUARDS.iter().map(|guard| format!("{stack}/alarm-{service}-{guard}")).collect(),
+            errors: thresholds.target_5xx,
             patience: Duration::from_secs(patience.unsigned_abs()),
             bake: Duration::from_secs(wanted.rollout.bake.secs().unsigned_abs().into()),
             observer: &*self.observer,

@@ -2,6 +2,7 @@
 
 pub mod artifact;
 mod elf;
+mod errors;
 pub mod fleet;
 pub mod overview;
 pub mod pause;

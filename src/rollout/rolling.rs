@@ -12,6 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    errors::Errors,
     fleet::{Fleet, State},
     release,
     step::{Step, next},
@@ -29,6 +30,8 @@ pub struct Rollout<'a> {
     pub group: &'a str,
     /// Names of the alarms that end it.
     pub alarms: Vec<String>,
+    /// So many answers with 5xx within five minutes are borne.
+    pub errors: u32,
     /// How long new instances may take until they are healthy.
     pub patience: Duration,
     /// How long all must be well before it counts as done.
@@ -72,6 +75,7 @@ struct Aim {
     bake: Duration,
     /// The alarms that count: those that weren't going off before.
     alarms: Vec<String>,
+    errors: Option<Errors>,
 }
 
 impl Rollout<'_> {
@@ -86,14 +90,20 @@ impl Rollout<'_> {
         let previous = release::previous(self.cx, &fleet.template, fleet.release).await?;
         // The first release has nothing to go back to, so there is nothing to decide after it; and a service without a
         // healthy instance is as it must be before it.
-        let (bake, alarms) = match previous {
+        let (bake, alarms, errors) = match previous {
             Some(_) => {
                 let loud = self.going_off(&self.alarms).await?;
-                (self.bake, self.alarms.iter().filter(|name| !loud.contains(*name)).cloned().collect())
+                let alarms = self.alarms.iter().filter(|name| !loud.contains(*name)).cloned().collect();
+                // While none is healthy, requests go to those that aren't, too.
+                let errors = match fleet.count(State::Healthy) {
+                    0 => None,
+                    _ => Some(Errors::begin(self.cx, &fleet.target_groups, self.errors).await?),
+                };
+                (self.bake, alarms, errors)
             }
-            None => (Duration::ZERO, Vec::new()),
+            None => (Duration::ZERO, Vec::new(), None),
         };
-        let aim = Aim { release: fleet.release, batch: (size + 3) / 4, bake, alarms };
+        let aim = Aim { release: fleet.release, batch: (size + 3) / 4, bake, alarms, errors };
         let why = match self.reach(&aim, size).await? {
             Ok(()) => {
                 release::redeem(self.cx, &fleet.template, fleet.release).await?;
@@ -125,7 +135,7 @@ impl Rollout<'_> {
         release::go_back(self.cx, self.group, &fleet.template, from, to).await?;
         let size = self.begin(&self.look().await?).await?;
         // In a hurry: as many at once as the service needs.
-        let aim = Aim { release: to, batch: size.max(1), bake: Duration::ZERO, alarms: Vec::new() };
+        let aim = Aim { release: to, batch: size.max(1), bake: Duration::ZERO, alarms: Vec::new(), errors: None };
         match self.reach(&aim, size).await? {
             Ok(()) => {
                 self.finish().await?;
@@ -145,6 +155,11 @@ impl Rollout<'_> {
         loop {
             if let Some(alarm) = self.going_off(&aim.alarms).await?.into_iter().next() {
                 return Ok(Err(format!("alarm {alarm} went off")));
+            }
+            if let Some(errors) = &aim.errors
+                && let Some(why) = errors.trouble(self.cx).await?
+            {
+                return Ok(Err(why));
             }
             let fleet = self.look().await?;
             if let Some(expected) = expected {

@@ -10,6 +10,7 @@ use std::{
 
 pub use super::standby::id as standby_id;
 use super::{
+    errors::Errors,
     fleet::State,
     release,
     rolling::{Ending, Rollout, Trouble},
@@ -46,6 +47,7 @@ impl Rollout<'_> {
             Shift::BlueGreen => self.look().await?.desired.max(1),
             Shift::Canary => 1,
         };
+        let errors = Errors::begin(self.cx, std::slice::from_ref(&home.target.id), self.errors).await?;
         self.permitted()?;
         let target = match &standby.target {
             Some(target) => target.clone(),
@@ -58,7 +60,8 @@ impl Rollout<'_> {
             self.tell(&format!("a second group with {size} of release {release}"));
             standby.group = Some(home.make_group(self.cx, &target, release, size).await?);
         }
-        match self.move_over(shift, &home, &standby, &target, size).await? {
+        let errors = errors.alone_at(&target);
+        match self.move_over(shift, &home, &standby, &target, &errors, size).await? {
             None if shift == Shift::BlueGreen => {
                 self.tell("the old instances stay, without requests, until the next `apply` or `deploy`");
                 release::redeem(self.cx, &self.look().await?.template, release).await?;
@@ -79,6 +82,7 @@ impl Rollout<'_> {
         home: &Home,
         standby: &Standby,
         target: &str,
+        errors: &Errors,
         size: i32,
     ) -> Result<Option<String>, Trouble> {
         let loud = self.going_off(&self.alarms).await?;
@@ -91,13 +95,13 @@ impl Rollout<'_> {
             self.tell(&format!("{weight} % of the requests; watching for {} s", self.bake.as_secs()));
             let begun = Instant::now();
             while begun.elapsed() < self.bake {
-                if let Some(why) = self.trouble(standby, &loud, size).await? {
+                if let Some(why) = self.trouble(standby, &loud, errors, size).await? {
                     return Ok(Some(why));
                 }
                 self.pause().await?;
             }
         }
-        self.trouble(standby, &loud, size).await
+        self.trouble(standby, &loud, errors, size).await
     }
 
     async fn until_healthy(&self, standby: &Standby, size: i32) -> Result<Option<String>, Trouble> {
@@ -120,11 +124,21 @@ impl Rollout<'_> {
         Ok(i32::try_from(fleet.count(State::Healthy)).unwrap_or(i32::MAX))
     }
 
-    /// An alarm that wasn't going off before, or an instance that the load balancer no longer likes.
-    async fn trouble(&self, standby: &Standby, loud: &BTreeSet<String>, size: i32) -> Result<Option<String>, Trouble> {
+    /// An alarm that wasn't going off before, answers with 5xx, or an instance that the load balancer no longer likes.
+    async fn trouble(
+        &self,
+        standby: &Standby,
+        loud: &BTreeSet<String>,
+        errors: &Errors,
+        size: i32,
+    ) -> Result<Option<String>, Trouble> {
         let now = self.going_off(&self.alarms).await?;
         if let Some(alarm) = now.difference(loud).next() {
             return Ok(Some(format!("alarm {alarm} went off")));
+        }
+        // The service's alarms look at its own target group, and not at the second one.
+        if let Some(why) = errors.trouble(self.cx).await? {
+            return Ok(Some(why));
         }
         let healthy = self.healthy(standby).await?;
         Ok((healthy < size).then(|| format!("{healthy} of {size} instances of the second group healthy")))

@@ -98,18 +98,19 @@ impl Service {
     }
 }
 
-/// How a new release comes in. New instances come first, and old ones go when those take requests; if they never do, or
-/// one of the service's alarms goes off, the release before comes back.
+/// How a new release comes in. New instances come first, and old ones go when those take requests; if they never do, one of
+/// the service's alarms goes off, or too many answers are server errors, the release before comes back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollout {
-    /// Time that all must stay well before a release counts as good.
+    /// Time that all must stay well before a release counts as good. CloudWatch tells of errors a minute or two late, so
+    /// less than two minutes sees hardly any.
     pub bake: Duration,
 }
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self { bake: Duration::from_secs(60) }
+        Self { bake: Duration::from_secs(180) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use aws_sdk_cloudwatch::types::StateValue;
 use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -110,6 +111,30 @@ async fn an_alarm_brings_the_release_before_back() {
     assert!(kept.err.contains("was given up"), "{}", kept.err);
     runs(&world, 1).await;
     deploy(&world, &stack, &[], 0).await;
+    runs(&world, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_count_only_if_there_are_more_than_before() {
+    let (world, stack) = first().await;
+    let target = fleet(&world).await.target_groups.remove(0);
+    let errors = async |before: f64, first: f64, second: f64| {
+        let now = Timestamp::now().as_second();
+        // The rollout begins in this minute or in the next.
+        let minute = (now / 60 + 1) * 60;
+        let counts = [(now - 120, before), (minute, first), (minute + 60, second)];
+        world.server_errors(&target, &counts).await;
+    };
+    errors(50.0, 20.0, 20.0).await;
+    world.program(1);
+    deploy(&world, &stack, &[], 0).await;
+    runs(&world, 2).await;
+
+    errors(0.0, 500.0, 5000.0).await;
+    world.program(2);
+    let failed = deploy(&world, &stack, &[], 1).await;
+    assert!(failed.err.contains("release 3 was given up, release 2 runs again"), "{}", failed.err);
+    assert!(failed.err.contains("answers with 5xx within 5 minutes"), "{}", failed.err);
     runs(&world, 2).await;
 }
 

@@ -1,6 +1,7 @@
 //! Blue-green and canary: a second group, a growing share of the requests, an instant return.
 
 use aws_sdk_cloudwatch::types::StateValue;
+use jiff::Timestamp;
 use serde_json::json;
 use std::{path::PathBuf, time::Duration};
 use ticketctl::rollout::fleet::Fleet;
@@ -59,11 +60,11 @@ async fn blue_green_keeps_the_old_instances_for_an_instant_return() {
     let out = ["--out", file.to_str().expect("UTF-8")];
     let plan = world.on(&stack, "plan", &[&SOON[..], &out].concat()).await.exits(0);
     assert!(plan.err.contains("a second group is there"), "{}", plan.err);
-
     // That plan doesn't name the end of the deployment, so carrying it out doesn't bring it.
     let refused = world.on(&stack, "apply", &["--plan", out[1]]).await.exits(1);
     assert!(refused.err.contains("under way; nothing was changed"), "{}", refused.err);
     assert_eq!(share(&world).await, Some(100));
+
     world.on(&stack, "rollback", &["--yes"]).await.exits(0);
     settled(&world, &stack, 1).await;
 
@@ -89,6 +90,25 @@ async fn an_alarm_takes_the_requests_back() {
     let (failed, ()) = tokio::join!(world.on(&stack, "deploy", &more), alarm);
     let failed = failed.exits(1);
     assert!(failed.err.contains("release 2 was given up, release 1 runs again"), "{}", failed.err);
+    settled(&world, &stack, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_the_second_group_take_the_requests_back() {
+    let (world, stack) = first().await;
+    let arguments = ["--strategy", "blue-green", "--yes", "--set", "services.web.rollout.bake=30s"];
+    let errors = async {
+        while share(&world).await != Some(10) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let target = fleet(&world, SECOND).await.expect("a second group").target_groups.remove(0);
+        world.server_errors(&target, &[(Timestamp::now().as_second(), 11.0)]).await;
+    };
+    let more = [&SOON[2..], &arguments].concat();
+    let (failed, ()) = tokio::join!(world.on(&stack, "deploy", &more), errors);
+    let failed = failed.exits(1);
+    assert!(failed.err.contains("release 2 was given up, release 1 runs again"), "{}", failed.err);
+    assert!(failed.err.contains("11 answers with 5xx within 5 minutes"), "{}", failed.err);
     settled(&world, &stack, 1).await;
 }
 

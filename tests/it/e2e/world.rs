@@ -1,12 +1,16 @@
 //! A cloud of the test's own and the binary run against it, with nothing from the outside.
 
 use aws_sdk_acm::primitives::Blob;
+use aws_sdk_cloudwatch::{
+    primitives::DateTime,
+    types::{Dimension, MetricDatum},
+};
 use serde_json::{Map, Value, json};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use ticketctl::{aws::Context, stack};
+use ticketctl::{aws::Context, resource::elb::metric_dimension, stack};
 
 use crate::support::{Endpoint, Ran};
 
@@ -30,11 +34,13 @@ impl World {
         World { cloud: Endpoint::start().await, home: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// A stack file of the repository, laid under one that gives its services a small program to run.
+    /// A stack file of the repository, laid under one that gives its services a small program to run, and no time for
+    /// watching releases.
     pub fn stack(&self, name: &str) -> PathBuf {
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(name);
         let services = stack::load(&base, &[]).expect("a ready stack").stack.services;
-        let services: Map<_, _> = services.into_keys().map(|name| (name, json!({"artifact": "program"}))).collect();
+        let brisk = json!({"artifact": "program", "rollout": {"bake": "0s"}});
+        let services: Map<_, _> = services.into_keys().map(|name| (name, brisk.clone())).collect();
         self.program(0);
         // JSON is YAML, too.
         self.write(name, &json!({"extends": base, "services": services}).to_string())
@@ -112,6 +118,22 @@ impl World {
         let call = self.clients().await.acm.import_certificate().certificate(Blob::new(pem));
         let made = call.private_key(Blob::new(key.serialize_pem())).send().await;
         (made.expect("imported").certificate_arn.expect("its ARN"), end.to_string())
+    }
+
+    /// Lets a target group have answered with 5xx: how often, at which time in seconds.
+    pub async fn server_errors(&self, target_group: &str, counts: &[(i64, f64)]) {
+        let cx = self.clients().await;
+        let balancers = cx.elb.describe_load_balancers().send().await.expect("load balancers");
+        let balancer = balancers.load_balancers()[0].load_balancer_arn().expect("an ARN");
+        let dimension = |name: &str, arn: &str| Dimension::builder().name(name).value(metric_dimension(arn)).build();
+        let datum = |(time, count): &(i64, f64)| {
+            let datum = MetricDatum::builder().metric_name("HTTPCode_Target_5XX_Count").value(*count);
+            let datum = datum.timestamp(DateTime::from_secs(*time)).dimensions(dimension("LoadBalancer", balancer));
+            datum.dimensions(dimension("TargetGroup", target_group)).build()
+        };
+        let data = counts.iter().map(datum).collect();
+        let put = cx.cloudwatch.put_metric_data().namespace("AWS/ApplicationELB").set_metric_data(Some(data));
+        put.send().await.expect("taken");
     }
 
     /// Writes a file into the home folder.

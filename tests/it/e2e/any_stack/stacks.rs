@@ -75,6 +75,7 @@ fn service() -> impl Strategy<Value = Value> {
             json!({
                 "image": in_image, "port": port, "role": role, "args": args, "env": env, "instances": instances,
                 "scaling": scaling, "health": health, "slow_start": slow_start, "deregistration_delay": drain,
+                "rollout": {"bake": "0s"},
             })
         },
     )
