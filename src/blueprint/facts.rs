@@ -20,11 +20,20 @@ pub fn newest_image_parameter(architecture: &str) -> String {
     format!("{NEWEST_IMAGE}{architecture}")
 }
 
+/// Which machine image the services get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Images {
+    /// The one that they have: only a new release changes it.
+    #[default]
+    Kept,
+    Newest,
+}
+
 /// The facts for compiling `stack` with these programs. What `scan` lists here needs not be listed again.
 ///
 /// # Errors
 /// Calls that failed, and architectures that have no image.
-pub async fn facts(scan: &Scan<'_>, stack: &Stack, programs: &Artifacts) -> Result<Facts> {
+pub async fn facts(scan: &Scan<'_>, stack: &Stack, programs: &Artifacts, which: Images) -> Result<Facts> {
     let place = async {
         let (place, subnets) = tokio::try_join!(facts_of_place(scan), subnets(scan))?;
         Result::Ok(Facts { subnets, ..place })
@@ -34,8 +43,11 @@ pub async fn facts(scan: &Scan<'_>, stack: &Stack, programs: &Artifacts) -> Resu
     }
     let (place, mut templates) = tokio::try_join!(place, scan.of::<LaunchTemplate>())?;
     templates.sort_by(|a, b| a.logical_id.cmp(&b.logical_id));
-    let images = images(scan, stack, &templates).await?;
     let artifacts = artifacts(stack, &place, programs, &templates);
+    let images = match which {
+        Images::Kept => images(scan, stack, &templates).await?,
+        Images::Newest => images(scan, stack, &[]).await?,
+    };
     Ok(Facts { images, artifacts, ..place })
 }
 

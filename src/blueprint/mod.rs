@@ -29,7 +29,7 @@ use crate::{
     stack::Stack,
 };
 
-pub use facts::{facts, facts_of_place, newest_image_parameter};
+pub use facts::{Images, facts, facts_of_place, newest_image_parameter};
 pub use user_data::{Artifact, artifact_prefix};
 
 /// What `stack` means in AWS.

@@ -10,7 +10,7 @@ use super::{
     run::{Flags, Pace, Run, verdict},
 };
 use crate::{
-    blueprint::Blueprint,
+    blueprint::{Blueprint, Images},
     engine::{Action, Inventory, Plan, record},
     resource::{AutoScalingGroup, Kind, LaunchTemplate},
     rollout::shift::Shift,
@@ -29,6 +29,10 @@ pub struct Arguments {
     /// How it comes in.
     #[arg(long, value_enum, default_value_t = Strategy::Rolling)]
     strategy: Strategy,
+
+    /// Take the newest machine image of Amazon Linux 2023, for all services. Otherwise they keep the one that they have.
+    #[arg(long, conflicts_with = "service")]
+    newest_image: bool,
 
     #[command(flatten)]
     flags: Flags,
@@ -66,7 +70,10 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
         };
         global.set.push(format!("services.{service}.artifact={}", path.display()));
     }
-    let project = Project::open(&global).await?;
+    let mut project = Project::open(&global).await?;
+    if arguments.newest_image {
+        project.images = Images::Newest;
+    }
     let services = named(&project, arguments.service.as_deref())?;
     programs::build(&project).await?;
     let run = Run::begin(&project.cx, &global, "deploy", arguments.flags.json).await?;

@@ -8,7 +8,7 @@ use std::io::Write;
 use super::{Global, Result, project::Project};
 use crate::{
     aws::Error,
-    blueprint,
+    blueprint::{self, Images},
     engine::{self, Inventory, Omission, lock},
     preflight::{self, Finding, Scope},
     resource::Scan,
@@ -83,7 +83,7 @@ async fn examine(project: &Project) -> Result<Findings> {
     }
     let scan = Scan::new(cx);
     let programs = project.programs().await;
-    let facts = blueprint::facts(&scan, &project.stack, programs);
+    let facts = blueprint::facts(&scan, &project.stack, programs, Images::Kept);
     let (facts, inventory) = tokio::join!(facts, Inventory::of(&scan));
     let told = |errors: Vec<Error>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
     match (facts, inventory) {

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::{Failure, Global, Result, local};
 use crate::{
     aws::{Context, Error, Target},
-    blueprint::{self, Blueprint},
+    blueprint::{self, Blueprint, Images},
     engine::Inventory,
     resource::Scan,
     rollout::{Artifacts, Machine},
@@ -28,6 +28,8 @@ pub struct Project {
     pub quiet: bool,
     /// The stack file's folder.
     pub folder: PathBuf,
+    /// Which machine image a look finds for the services.
+    pub images: Images,
     programs: OnceCell<Artifacts>,
 }
 
@@ -48,7 +50,8 @@ impl Project {
         let cx = Context::load(stack.name(), &stack.region, &target).await;
         let folder = global.file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        Ok(Project { stack, cx, quiet: global.quiet, folder, programs: OnceCell::new() })
+        let (quiet, images) = (global.quiet, Images::default());
+        Ok(Project { stack, cx, quiet, folder, images, programs: OnceCell::new() })
     }
 
     /// The programs that the stack file names; read once.
@@ -71,7 +74,7 @@ impl Project {
     }
 
     async fn look_with(&self, scan: &Scan<'_>) -> Result<(Blueprint, Inventory)> {
-        let facts = async { blueprint::facts(scan, &self.stack, self.programs().await).await };
+        let facts = async { blueprint::facts(scan, &self.stack, self.programs().await, self.images).await };
         let (facts, inventory) = tokio::join!(facts, Inventory::of(scan));
         let blueprint = blueprint::compile(&self.stack, &facts?);
         Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))

@@ -1,6 +1,7 @@
 //! New releases: they come in without a gap, and go again when they are bad.
 
 use aws_sdk_cloudwatch::types::StateValue;
+use aws_sdk_ec2::types::RequestLaunchTemplateData;
 use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,7 +12,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use ticketctl::rollout::fleet::Fleet;
+use ticketctl::{
+    resource::launch_template,
+    rollout::{fleet::Fleet, release},
+};
 
 use crate::e2e::world::World;
 
@@ -136,6 +140,32 @@ async fn errors_count_only_if_there_are_more_than_before() {
     assert!(failed.err.contains("release 3 was given up, release 2 runs again"), "{}", failed.err);
     assert!(failed.err.contains("answers with 5xx within 5 minutes"), "{}", failed.err);
     runs(&world, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_image_stays_until_the_newest_is_asked_for() {
+    let (world, stack) = first().await;
+    let cx = world.clients().await;
+    let template = fleet(&world).await.template;
+    let image = async || {
+        let current = launch_template::version(&cx, &template, launch_template::CURRENT).await.expect("asked");
+        current.and_then(|current| current.launch_template_data?.image_id).expect("an image")
+    };
+    let newest = image().await;
+    // Release 2 has another image, as if the newest had been another one when it was made.
+    let images = cx.ec2.describe_images().owners("amazon").send().await.expect("images");
+    let older = images.images().iter().find_map(|other| other.image_id().filter(|id| *id != newest)).expect("another");
+    let data = RequestLaunchTemplateData::builder().image_id(older).build();
+    let call = cx.ec2.create_launch_template_version().launch_template_id(&template).source_version("1");
+    call.launch_template_data(data).send().await.expect("a version");
+    release::make_current(&cx, GROUP, &template, 2).await.expect("made current");
+    world.on(&stack, "plan", &[&SOON[..], &["--detailed-exitcode"]].concat()).await.exits(0);
+    assert_eq!(image().await, older);
+
+    deploy(&world, &stack, &["--newest-image"], 0).await;
+    runs(&world, 3).await;
+    assert_eq!(image().await, newest);
+    world.on(&stack, "plan", &[&SOON[..], &["--detailed-exitcode"]].concat()).await.exits(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
