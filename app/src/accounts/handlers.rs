@@ -81,6 +81,7 @@ async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result
     if account.len() > 254 {
         return Err(ApiError::unauthorized("bad_credentials", "wrong e-mail address or password"));
     }
+    let _turn = state.logins.turn(&account).await;
     state.logins.guess(&account).await?;
     let outcome = super::authenticate(&state.db, &account, &body.password).await;
     if !matches!(&outcome, Err(error) if error.code == "bad_credentials") {
