@@ -52,7 +52,7 @@ async fn from_a_new_event_to_a_refund(language: &str, screen: Screen) {
     buyer.find("#ledger [data-kind=CHARGE]").await;
     assert_eq!(buyer.text("#balance").await, "₩50,000");
     let id: String = sqlx::query_scalar("SELECT id FROM users WHERE email = ?")
-        .bind(&user_email)
+        .bind(user_email.to_lowercase())
         .fetch_one(&app.db)
         .await
         .expect("there");
