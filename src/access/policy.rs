@@ -8,6 +8,7 @@ use super::{Actions, CERTIFICATE, GENERAL, actions_of};
 use crate::{
     blueprint::Blueprint,
     resource::{self, Bucket, Kind, Listener, log_group, parameter},
+    stack::name,
 };
 
 /// Where a policy is for.
@@ -113,15 +114,6 @@ fn short<'a, T: Serialize + 'a>(list: impl IntoIterator<Item = &'a T, IntoIter: 
     }
 }
 
-/// What the names of a stack's parts begin with where they are shortened to `limit` characters, a hash included.
-fn beginning(stack: &str, limit: usize) -> String {
-    let whole = format!("{stack}-");
-    match whole.char_indices().nth(limit - 9) {
-        None => whole,
-        Some((end, _)) => whole[..end].trim_end_matches('-').to_owned(),
-    }
-}
-
 fn bond(action: &'static str, makes: bool) -> Bond {
     let (service, verb) = action.split_once(':').unwrap_or((action, ""));
     let lists = verb.starts_with("Describe") || verb.starts_with("List");
@@ -170,11 +162,11 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
             ("LoadBalancing", arns.into(), BTreeMap::new())
         }
         Bond::Names("rds") => {
-            let names = [arn("rds", &format!("*:{}*", beginning(stack, 63))), arn("rds", "og:default:*")];
+            let names = [arn("rds", &format!("*:{}*", name::beginning(stack, 63))), arn("rds", "og:default:*")];
             ("Database", names.into(), BTreeMap::new())
         }
         Bond::Names("elasticache") => {
-            let names = arn("elasticache", &format!("*:{}*", beginning(stack, 40)));
+            let names = arn("elasticache", &format!("*:{}*", name::beginning(stack, 40)));
             ("Cache", vec![names], BTreeMap::new())
         }
         Bond::Names("iam") => {
@@ -197,7 +189,7 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
         Bond::Names("logs") => {
             let own = arn("logs", &format!("log-group:{}", log_group::name(stack, "*")));
             // RDS makes these by itself.
-            let database = arn("logs", &format!("log-group:{}{}*", log_group::OF_CLUSTERS, beginning(stack, 63)));
+            let database = arn("logs", &format!("log-group:{}{}*", log_group::OF_CLUSTERS, name::beginning(stack, 63)));
             ("Logs", vec![own, database], BTreeMap::new())
         }
         Bond::Names("cloudwatch") => {
@@ -274,8 +266,8 @@ mod tests {
             let stack: String = "ticket-platform-".chars().cycle().take(length).collect();
             let stack = stack.trim_end_matches('-');
             for limit in [40, 63] {
-                let name = crate::stack::name::fit(format!("{stack}-redis"), limit);
-                let beginning = beginning(stack, limit);
+                let name = name::fit(format!("{stack}-redis"), limit);
+                let beginning = name::beginning(stack, limit);
                 assert!(name.starts_with(&beginning), "{name} doesn't begin with {beginning}");
             }
         }

@@ -22,10 +22,20 @@ pub fn fit(whole: String, limit: usize) -> String {
         return whole;
     }
     let digest = hex::encode(Sha256::digest(whole.as_bytes()));
+    format!("{}-{}", kept(&whole, limit), &digest[..HASH_DIGITS])
+}
+
+/// What stays of a name that [`fit`] shortens to `limit`, before its hash.
+fn kept(whole: &str, limit: usize) -> &str {
     let kept = limit.saturating_sub(HASH_DIGITS + 1);
     // All characters are ASCII: the schema and the validation see to it.
-    let kept = whole.get(..kept).unwrap_or_default().trim_end_matches('-');
-    format!("{kept}-{}", &digest[..HASH_DIGITS])
+    whole.get(..kept).unwrap_or_default().trim_end_matches('-')
+}
+
+/// What the names of a stack's parts begin with, shortened to `limit` or not.
+pub fn beginning(stack: &str, limit: usize) -> String {
+    let whole = format!("{stack}-");
+    if whole.len() <= limit.saturating_sub(HASH_DIGITS + 1) { whole } else { kept(&whole, limit).to_owned() }
 }
 
 /// The name before any shortening.
