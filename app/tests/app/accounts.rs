@@ -46,13 +46,20 @@ async fn addresses_that_differ_in_an_accent_are_two() {
     }
 }
 
+async fn session_of_kim(app: &App) -> Value {
+    accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
+    let body = json!({"email": "kim@example.com", "password": "correct horse"});
+    app.post("/api/auth/login", None, body).await.expect(200)
+}
+
+fn token(session: &Value) -> Value {
+    json!({"refreshToken": session["refreshToken"]})
+}
+
 #[tokio::test]
 async fn a_refresh_token_used_twice_ends_the_session() {
     let app = App::start().await;
-    accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
-    let body = json!({"email": "kim@example.com", "password": "correct horse"});
-    let first = app.post("/api/auth/login", None, body).await.expect(200);
-    let token = |session: &Value| json!({"refreshToken": session["refreshToken"]});
+    let first = session_of_kim(&app).await;
     let second = app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
     let third = app.post("/api/auth/refresh", None, token(&second)).await.expect(200);
     app.post("/api/auth/refresh", None, token(&first)).await.problem(401, "refresh_token_reused");
@@ -63,10 +70,7 @@ async fn a_refresh_token_used_twice_ends_the_session() {
 #[tokio::test]
 async fn a_refresh_whose_answer_was_lost_may_be_repeated_for_a_while() {
     let app = App::start().await;
-    accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
-    let body = json!({"email": "kim@example.com", "password": "correct horse"});
-    let first = app.post("/api/auth/login", None, body).await.expect(200);
-    let token = |session: &Value| json!({"refreshToken": session["refreshToken"]});
+    let first = session_of_kim(&app).await;
     app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
     app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
     let second = app.post("/api/auth/refresh", None, token(&first)).await.expect(200);
