@@ -8,17 +8,24 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use sqlx::MySqlPool;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+/// How long a database may be away before an instance is worth replacing. A failover takes a minute or two; new instances
+/// could not sell either, and would have lost what the old ones still read from their caches.
+const WORTH_KEEPING: Duration = Duration::from_secs(5 * 60);
 
 /// The last known state of the database. Probing in the background keeps health answers at constant cost.
 #[derive(Default)]
 pub struct Health {
     database: AtomicBool,
     migrated: AtomicBool,
+    /// When the service was last ready
+    last_ready: Mutex<Option<Instant>>,
 }
 
 impl Health {
@@ -27,17 +34,29 @@ impl Health {
         self.database.load(Ordering::Relaxed) && self.migrated.load(Ordering::Relaxed)
     }
 
+    /// Whether the service was ready not long before `now`.
+    fn worth_keeping(&self, now: Instant) -> bool {
+        let last = *self.last_ready.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|ready| now.duration_since(ready) < WORTH_KEEPING)
+    }
+
+    fn found_database(&self, up: bool, now: Instant) {
+        let was = self.database.swap(up, Ordering::Relaxed);
+        match (was, up) {
+            (false, true) => tracing::info!("the database is available"),
+            (true, false) => tracing::warn!("the database is unavailable"),
+            _ => {}
+        }
+        if self.database_ready() {
+            *self.last_ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+    }
+
     /// Probes the database until the task is dropped.
     pub async fn watch(&self, pool: &MySqlPool) {
         loop {
             let up = self.probe(pool).await;
-            if up != self.database.swap(up, Ordering::Relaxed) {
-                if up {
-                    tracing::info!("the database is available");
-                } else {
-                    tracing::warn!("the database is unavailable");
-                }
-            }
+            self.found_database(up, Instant::now());
             let pause = if self.database_ready() { 500 } else { 50 };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
@@ -86,7 +105,7 @@ pub struct HealthView {
 
 /// Routes of health.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(live)).routes(routes!(ready))
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(live)).routes(routes!(keep)).routes(routes!(ready))
 }
 
 fn view(state: &AppState) -> (StatusCode, Json<HealthView>) {
@@ -125,10 +144,47 @@ async fn live() -> &'static str {
     (status = 200, description = "send requests", body = HealthView),
     (status = 503, description = "send none: starting, draining, or without a database", body = HealthView)))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<HealthView>) {
-    let (code, Json(mut body)) = view(&state);
+    unless_draining(&state, view(&state))
+}
+
+/// For a load balancer whose instances are replaced when this fails: as `/readyz`, but a database that is away fails it
+/// only after five minutes
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses(
+    (status = 200, description = "keep the instance; `status` says how it is", body = HealthView),
+    (status = 503, description = "starting, draining, or without a database for long", body = HealthView)))]
+async fn keep(State(state): State<AppState>) -> (StatusCode, Json<HealthView>) {
+    let (code, body) = view(&state);
+    let code = if state.health.worth_keeping(Instant::now()) { StatusCode::OK } else { code };
+    unless_draining(&state, (code, body))
+}
+
+fn unless_draining(
+    state: &AppState,
+    (code, Json(mut body)): (StatusCode, Json<HealthView>),
+) -> (StatusCode, Json<HealthView>) {
     if state.shutdown.is_cancelled() {
         body.status = "DRAINING";
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body));
     }
     (code, Json(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_kept_while_the_database_is_away_for_a_short_time() {
+        let (health, start) = (Health::default(), Instant::now());
+        health.found_database(true, start);
+        assert!(!health.worth_keeping(start), "the schema isn't there: it was never ready");
+        health.migrated.store(true, Ordering::Relaxed);
+        health.found_database(true, start);
+        let almost = start + WORTH_KEEPING - Duration::from_secs(1);
+        health.found_database(false, almost);
+        assert!(health.worth_keeping(almost) && !health.database_ready());
+        assert!(!health.worth_keeping(start + WORTH_KEEPING));
+        health.found_database(true, start + WORTH_KEEPING);
+        assert!(health.worth_keeping(start + WORTH_KEEPING));
+    }
 }

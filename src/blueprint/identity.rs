@@ -7,7 +7,11 @@ use crate::{
     aws::tags,
     blueprint::{Blueprint, Facts, user_data},
     resource::{Handle, InstanceProfile, Role, instance_profile::InstanceProfileSpec, log_group, role::RoleSpec},
-    stack::{Stack, name::fit},
+    stack::{
+        Stack,
+        facts::registry::{Registry, private_registry},
+        name::fit,
+    },
 };
 
 /// Longest name of a role.
@@ -234,10 +238,7 @@ fn master_secret(facts: &Facts, cluster: &str) -> Value {
 /// Source: <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html>
 fn images(stack: &Stack, facts: &Facts) -> Vec<Value> {
     let images = stack.services.values().filter_map(|service| service.image.as_deref());
-    let mut repositories: Vec<String> = images
-        .filter(|image| user_data::private_registry(image).is_some())
-        .filter_map(|image| repository_arn(image, &facts.partition))
-        .collect();
+    let mut repositories: Vec<String> = images.filter_map(|image| repository_arn(image, &facts.partition)).collect();
     repositories.sort();
     repositories.dedup();
     if repositories.is_empty() {
@@ -248,12 +249,10 @@ fn images(stack: &Stack, facts: &Facts) -> Vec<Value> {
     vec![allow("RegistryLogin", &["ecr:GetAuthorizationToken"], &["*"]), allow("Images", &actions, &repositories)]
 }
 
-/// `<account>.dkr.ecr.<region>.amazonaws.com/<repository>@…` → the repository's ARN.
+/// The ARN of the repository of an image in Amazon's private registry.
 fn repository_arn(image: &str, partition: &str) -> Option<String> {
-    let (host, rest) = image.split_once('/')?;
-    let mut parts = host.split('.');
-    let (account, region) = (parts.next()?, parts.nth(2)?);
-    let repository = rest.split(['@', ':']).next()?;
+    let Registry { account, region, .. } = private_registry(image)?;
+    let repository = image.split_once('/')?.1.split(['@', ':']).next()?;
     Some(format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}"))
 }
 

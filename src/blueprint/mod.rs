@@ -110,9 +110,9 @@ pub struct Blueprint {
     pub nodes: IndexMap<String, Node>,
     /// What `ticketctl output` prints, with references still in it.
     pub outputs: IndexMap<String, Value>,
-    /// What whoever reads the plan should know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    /// Why it can't be made.
+    #[serde(skip)]
+    pub faults: Vec<String>,
     /// What must be in the control bucket before an instance starts, by service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: BTreeMap<String, Artifact>,
@@ -169,8 +169,9 @@ impl Blueprint {
         let tags = self.tags_for(&id, name);
         let spec = serde_json::to_value(spec).expect("specs are plain data");
         let node = Node { kind: K::NAME.into(), spec, tags, after: Vec::new() };
-        let twice = self.nodes.insert(id.clone(), node).is_some();
-        debug_assert!(!twice, "two resources are called {id}");
+        if self.nodes.insert(id.clone(), node).is_some() {
+            self.faults.push(format!("two resources would be called {id}"));
+        }
         Handle::new(id)
     }
 
@@ -181,11 +182,6 @@ impl Blueprint {
         tags.insert(tags::STACK.into(), self.stack.clone());
         tags.insert(tags::ID.into(), id.into());
         tags
-    }
-
-    /// Adds something that whoever reads the plan should know.
-    fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
     }
 
     /// Makes `id` wait for `other` although none of its attributes refers to it.

@@ -22,7 +22,15 @@ use crate::{
         log_group,
         scaling_policy::{Rule, ScalingPolicySpec},
     },
-    stack::{Stack, facts::instances::architecture, name::name, types::Service},
+    stack::{
+        Stack,
+        facts::{
+            database::{FEWEST_CONNECTIONS, max_connections},
+            instances::architecture,
+        },
+        name::name,
+        types::Service,
+    },
 };
 
 /// Longest names of groups and launch templates.
@@ -31,6 +39,12 @@ const TEMPLATE_NAME_LENGTH: usize = 128;
 
 /// How long a program may take to stop after the load balancer has let go of it, in seconds.
 const STOP_SECONDS: i32 = 60;
+
+/// How much longer than the load balancer a program keeps an idle connection, in seconds.
+const IDLE_MARGIN_SECONDS: i32 = 15;
+
+/// How long a database takes to be made, in seconds: longer than the network does, which instances wait for.
+const DATABASE_STARTS_SECONDS: i32 = 600;
 
 /// What a group tells about itself in CloudWatch.
 const METRICS: [&str; 8] = [
@@ -123,8 +137,8 @@ fn launch_template(
     });
     if script.len() > user_data::LIMIT {
         let excess = script.len() - user_data::LIMIT;
-        blueprint
-            .warn(format!("service {service}: its boot script is {excess} bytes too long; shorten its env and args"));
+        let fault = format!("service {service}: its boot script is {excess} bytes too long; shorten its env and args");
+        blueprint.faults.push(fault);
     }
     let id = LaunchTemplate::id_of(service);
     let mut instance_tags = blueprint.tags_for(&id, &name(stack, &[service], TEMPLATE_NAME_LENGTH));
@@ -157,17 +171,32 @@ fn launch_template(
 
 /// What the program finds in its environment: the user's variables, and ours, which say where everything else is.
 fn environment(stack: &Stack, facts: &Facts, service: &str, wanted: &Service) -> BTreeMap<String, String> {
+    // The program keeps idle connections longer than the load balancer: a request that meets a closing one would be lost.
+    let idle = stack.ingress.idle_timeout.secs() + IDLE_MARGIN_SECONDS;
     let ours = [
         ("AWS_REGION", facts.region.clone()),
         ("TICKETCTL_PARAMETERS", format!("/ticketctl/{}/app", stack.name())),
         ("TICKETCTL_SERVICE", service.to_owned()),
         ("TICKETCTL_STACK", stack.name()),
+        ("TICKETING_IDLE_SECONDS", idle.to_string()),
         ("TICKETING_LISTEN", format!("0.0.0.0:{}", wanted.port)),
     ];
     let bucket = || ("TICKETCTL_BUCKET", Bucket::name_in(&stack.name(), &facts.account, &facts.region));
     let bucket = stack.storage.as_ref().map(|_| bucket());
-    let users = wanted.env.clone().into_iter();
-    users.chain(ours.into_iter().chain(bucket).map(|(name, value)| (name.to_owned(), value))).collect()
+    let named = |(name, value): (&str, String)| (name.to_owned(), value);
+    let share = connections(stack).map(|share| ("TICKETING_DATABASE_CONNECTIONS", share.to_string()));
+    let ours = ours.into_iter().chain(bucket).map(named);
+    // How many connections it takes is for the user to say, where the user says it.
+    share.map(named).into_iter().chain(wanted.env.clone()).chain(ours).collect()
+}
+
+/// Connections to the database that each instance may take, so that all at their most have room: nine tenths of what the
+/// class allows. The program has little use for more than 16.
+fn connections(stack: &Stack) -> Option<u32> {
+    let limit = max_connections(&stack.database.as_ref()?.class)?;
+    // One more of each service while a release comes in.
+    let most: u32 = stack.services.values().map(|service| service.instances.max + 1).sum();
+    Some((limit * 9 / 10 / most.max(1)).clamp(FEWEST_CONNECTIONS, 16))
 }
 
 fn group(
@@ -192,7 +221,8 @@ fn group(
         target_groups: BTreeSet::from([ground.edge.target_groups[service].id()]),
         // Without a program no instance ever answers the load balancer, and each would be replaced again and again.
         health_check: if runs { "ELB".into() } else { "EC2".into() },
-        grace: wanted.health.grace.secs(),
+        // At the first apply instances may be there long before the database, and can't be ready without it.
+        grace: wanted.health.grace.secs() + stack.database.as_ref().map_or(0, |_| DATABASE_STARTS_SECONDS),
         warmup: wanted.scaling.warmup.secs(),
         // What still has an old version goes first, then the oldest.
         termination_policies: vec!["OldestLaunchTemplate".into(), "OldestInstance".into()],
@@ -243,16 +273,17 @@ fn scaling(
     let add = policy("add", Rule::Step { add: count(steps.add) });
     let remove = policy("remove", Rule::Shrink { remove: count(steps.remove), cooldown: scaling.cooldown.secs() });
     let above = format!("CPU of {service} above {} %: {} instances more", steps.above, steps.add);
+    let group = (group, wanted.instances.detailed_monitoring);
     step_alarm(blueprint, service, group, ComparisonOperator::GreaterThanThreshold, steps.above, &add, above);
     let below = format!("CPU of {service} below {} %: {} instances fewer", steps.below, steps.remove);
     step_alarm(blueprint, service, group, ComparisonOperator::LessThanThreshold, steps.below, &remove, below);
 }
 
-/// The alarm that calls a step policy: two periods of two minutes in a row.
+/// The alarm that calls a step policy: two periods of two minutes in a row, or of five where EC2 tells no more often.
 fn step_alarm(
     blueprint: &mut Blueprint,
     service: &str,
-    group: &Handle<AutoScalingGroup>,
+    (group, detailed): (&Handle<AutoScalingGroup>, bool),
     comparison: ComparisonOperator,
     percent: u32,
     policy: &Handle<ScalingPolicy>,
@@ -267,7 +298,7 @@ fn step_alarm(
             name: "CPUUtilization".into(),
             dimensions: BTreeMap::from([("AutoScalingGroupName".into(), group.id().to_string())]),
             statistic: Statistic::Average.as_str().into(),
-            period: 120,
+            period: if detailed { 120 } else { 300 },
         },
         evaluation_periods: 2,
         comparison: comparison.as_str().into(),
@@ -327,6 +358,32 @@ mod tests {
         assert_eq!(with.nodes["group-web"].spec["health_check"], "ELB");
         assert_eq!(with.nodes["launch-template-web"].spec["instance_tags"]["ticketctl:program"], artifact.sha256);
         assert_eq!(with.artifacts["web"], artifact);
+    }
+
+    #[test]
+    fn all_instances_can_connect_to_the_database() {
+        let script = |parts| {
+            let nodes = compiled(&stack(parts)).nodes;
+            let script = nodes["launch-template-web"].spec["user_data"].as_str().expect("a script").to_owned();
+            let (_, share) = script.split_once("TICKETING_DATABASE_CONNECTIONS=\"")?;
+            Some((share.split('"').next()?.to_owned(), nodes["group-web"].spec["grace"].clone()))
+        };
+        let database = |class: &str, service: serde_json::Value| json!({"services": {"web": service}, "database": {"class": class}});
+        let told = |share: &str| Some((share.to_owned(), json!(900)));
+        assert_eq!(script(database("db.t3.medium", json!({}))), told("4"));
+        assert_eq!(script(database("db.t3.medium", json!({"instances": {"max": 7}}))), told("10"));
+        assert_eq!(script(database("db.r6g.xlarge", json!({}))), told("16"));
+        let written = json!({"env": {"TICKETING_DATABASE_CONNECTIONS": "99"}});
+        assert_eq!(script(database("db.t3.medium", written)), told("99"));
+        assert_eq!(script(json!({"services": {"web": {}}})), None);
+    }
+
+    #[test]
+    fn a_boot_script_that_is_too_long_is_a_fault() {
+        let with = |value: &str| compiled(&stack(json!({"services": {"web": {"env": {"A": value}}}}))).faults;
+        assert_eq!(with("x"), [""; 0]);
+        let faults = with(&"x".repeat(17_000));
+        assert!(matches!(&*faults, [fault] if fault.starts_with("service web: its boot script is ")), "{faults:?}");
     }
 
     #[test]

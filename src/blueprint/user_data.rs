@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, io::Write};
 use tera::{Context, Tera};
 
 use super::Facts;
+use crate::stack::facts::registry::private_registry;
 
 /// What EC2 takes at most, in bytes, before base64.
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>
@@ -96,14 +97,10 @@ pub fn render(boot: &Boot<'_>) -> String {
     };
     context.insert("artifact", &artifact);
     context.insert("image", &image);
-    context.insert("registry", &image.and_then(|image| private_registry(image)));
+    let registry = image.and_then(|image| private_registry(image));
+    context.insert("registry", &registry.map(|registry| registry.host));
+    context.insert("registry_region", &registry.map(|registry| registry.region));
     tera.render(NAME, &context).expect("every variable of the template is set")
-}
-
-/// The host of an image in Amazon's private registry, which wants a login.
-pub fn private_registry(image: &str) -> Option<&str> {
-    let host = image.split('/').next()?;
-    host.contains(".dkr.ecr.").then_some(host)
 }
 
 /// In single quotes nothing is special but the quote itself.
@@ -234,7 +231,7 @@ mod tests {
             log_group: "/ticketctl/ticketing-dev/web".into(),
             group: "ticketing-dev-web-asg".into(),
             port: 8080,
-            health_path: "/readyz",
+            health_path: "/healthz",
             stop_seconds: 60,
         })
     }

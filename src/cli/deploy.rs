@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 use super::{
-    Failure, Global, Result, pause, plan, programs,
+    Failure, Global, Result, literal, pause, plan, programs,
     project::Project,
     rollouts,
     run::{Flags, Pace, Run, verdict},
@@ -14,6 +14,7 @@ use crate::{
     engine::{Action, Inventory, Plan, record},
     resource::{AutoScalingGroup, Kind, LaunchTemplate},
     rollout::shift::Shift,
+    stack::Stack,
     ui,
 };
 
@@ -64,11 +65,8 @@ impl Strategy {
 pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let mut global = global.clone();
     if let Some(path) = &arguments.artifact {
-        let service = match &arguments.service {
-            Some(service) => service.clone(),
-            None => only_service(&global)?,
-        };
-        global.set.push(format!("services.{service}.artifact={}", path.display()));
+        let service = released(&global, arguments.service.as_deref())?;
+        global.set.push(format!("services.{service}.artifact={}", literal(&path.to_string_lossy())));
     }
     let mut project = Project::open(&global).await?;
     if arguments.newest_image {
@@ -81,14 +79,14 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     run.end(result).await
 }
 
-/// The stack's only service: what `--artifact` is for when none is named.
-fn only_service(global: &Global) -> Result<String> {
-    let loaded = crate::stack::load(&global.file, &global.set);
+/// The service that `--artifact` is for: the one that is named, or the only one.
+fn released(global: &Global, name: Option<&str>) -> Result<String> {
+    let loaded = crate::stack::load(&global.file, &global.sets());
     let stack = loaded.map_err(|findings| Failure::rendered(findings.render(true)))?.stack;
-    let names: Vec<_> = stack.services.keys().cloned().collect();
-    match names.as_slice() {
-        [only] => Ok(only.clone()),
+    match named_in(&stack, name)?.as_slice() {
+        [only] => Ok((*only).clone()),
         names => {
+            let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
             Err(Failure::new("--artifact needs the name of a service").hint(format!("there are: {}", names.join(", "))))
         }
     }
@@ -96,7 +94,11 @@ fn only_service(global: &Global) -> Result<String> {
 
 /// The service with this name, or all.
 pub fn named<'a>(project: &'a Project, name: Option<&str>) -> Result<Vec<&'a String>> {
-    let services = &project.stack.services;
+    named_in(&project.stack, name)
+}
+
+fn named_in<'a>(stack: &'a Stack, name: Option<&str>) -> Result<Vec<&'a String>> {
+    let services = &stack.services;
     let found: Vec<_> = services.keys().filter(|service| name.is_none_or(|name| name == *service)).collect();
     if found.is_empty() {
         let names: Vec<_> = services.keys().map(String::as_str).collect();

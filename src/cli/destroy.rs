@@ -58,7 +58,7 @@ async fn under_lock(global: &Global, arguments: &Arguments, project: &Project, r
         }
         return Ok(0);
     }
-    let yes = arguments.flags.yes || arguments.confirm.is_some();
+    let yes = arguments.flags.yes;
     run.show(&plan, ui::text::Detail::default(), !yes)?;
     let guarded = guarded(&plan, &inventory);
     if !guarded.is_empty() {

@@ -90,6 +90,7 @@ async fn examine(project: &Project) -> Result<Findings> {
         (Ok(facts), Ok(inventory)) => {
             let blueprint = blueprint::compile(&project.stack, &facts);
             findings.resources = blueprint.nodes.len();
+            findings.problems.extend(blueprint.faults.iter().cloned());
             match engine::plan(&blueprint, &inventory) {
                 Ok(plan) => {
                     findings.preflight = preflight::run(cx, &blueprint, &plan, Scope::Stack).await;

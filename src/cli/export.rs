@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Global, Result, print, project};
-use crate::{blueprint, export::cloudformation, ui};
+use crate::{blueprint, export::cloudformation};
 
 #[derive(Debug, Subcommand)]
 pub enum ExportCommand {
@@ -31,9 +31,7 @@ pub fn run(global: &Global, command: &ExportCommand) -> Result<u8> {
     let ExportCommand::Cloudformation(arguments) = command;
     let stack = project::stack(global)?;
     let blueprint = blueprint::compile(&stack, &cloudformation::facts(&stack));
-    if !global.quiet {
-        blueprint.warnings.iter().for_each(ui::warn);
-    }
+    project::sound(&blueprint)?;
     let template = cloudformation::template(&stack, &blueprint);
     print(match arguments.format {
         Format::Yaml => serde_yaml::to_string(&template).expect("a template is plain data"),

@@ -37,7 +37,7 @@ mod status;
 pub mod validate;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use std::{io::Write, path::PathBuf};
+use std::{error::Error, io::Write, path::PathBuf};
 
 pub use failure::{Failure, Result};
 
@@ -207,6 +207,19 @@ pub enum ConfigCommand {
     },
 }
 
+impl Global {
+    /// What is laid over the stack file. Zones, certificates and names depend on the region, so `--region` counts as a value.
+    fn sets(&self) -> Vec<String> {
+        let region = self.region.iter().map(|region| format!("region={}", literal(region)));
+        self.set.iter().cloned().chain(region).collect()
+    }
+}
+
+/// A text as the value of a `--set`, whatever is in it.
+fn literal(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace("${", "$${")
+}
+
 /// Runs the command; the answer is the exit code.
 ///
 /// # Errors
@@ -240,11 +253,14 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Validate { json } => validate_command(&global, json),
         Command::Schema => print(schema::run()),
         Command::Init { force } => {
-            print(init::run(&global.file, force).map_err(|error| Failure::new(error.to_string()))?)
+            let failure = |error: init::InitError| {
+                error.source().into_iter().fold(Failure::new(error.to_string()), Failure::caused_by)
+            };
+            print(init::run(&global.file, force).map_err(failure)?)
         }
         Command::Config(ConfigCommand::Show { json }) => {
             let show = if json { config::show_json } else { config::show };
-            print(show(&global.file, &global.set).map_err(|findings| Failure::rendered(findings.render(true)))?)
+            print(show(&global.file, &global.sets()).map_err(|findings| Failure::rendered(findings.render(true)))?)
         }
         Command::Cost(arguments) => cost::run(&global, &arguments).await,
         Command::Iam(command) => iam::run(&global, &command),
@@ -266,11 +282,12 @@ fn say(line: impl std::fmt::Display) -> Result<()> {
 
 fn validate_command(global: &Global, json: bool) -> Result<u8> {
     if json {
-        let (valid, findings) = validate::run_json(&global.file, &global.set);
+        let (valid, findings) = validate::run_json(&global.file, &global.sets());
         writeln!(anstream::stdout(), "{findings:#}")?;
         return Ok(u8::from(!valid));
     }
-    print(validate::run(&global.file, &global.set, true).map_err(|findings| Failure::rendered(findings.render(true)))?)
+    let checked = validate::run(&global.file, &global.sets(), true);
+    print(checked.map_err(|findings| Failure::rendered(findings.render(true)))?)
 }
 
 /// Log lines go to standard error. `TICKETCTL_LOG` takes a tracing filter for those who look for something special.

@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Failure, Global, Result, pause, programs, project::Project, rollouts};
+use super::{
+    Failure, Global, Result, pause, programs,
+    project::{self, Project},
+    rollouts,
+};
 use crate::{
     aws::Context,
     blueprint::Blueprint,
@@ -81,7 +85,6 @@ async fn unchanged(project: &Project, arguments: &Arguments) -> Result<Option<(B
     if !plan.is_empty() || !plan.waits.is_empty() {
         return Ok(None);
     }
-    project.warn(&blueprint);
     tell(project, &blueprint, &inventory).await?;
     Ok(Some((blueprint, plan)))
 }
@@ -100,6 +103,7 @@ async fn tell(project: &Project, blueprint: &Blueprint, inventory: &engine::Inve
 
 /// The plan, with a mistake in the blueprint as an error. The inventory keeps, of several with one logical id, the one that fits.
 pub fn make(blueprint: &Blueprint, inventory: &mut engine::Inventory) -> Result<Plan> {
+    project::sound(blueprint)?;
     let planned = engine::choose(blueprint, inventory).and_then(|()| engine::plan(blueprint, inventory));
     let plan = planned.map_err(|cycle| Failure::new(cycle.to_string()))?;
     if plan.steps.iter().any(|step| step.id == "vpc" && step.action == Action::Replace) {

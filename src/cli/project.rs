@@ -62,9 +62,7 @@ impl Project {
 
     /// The blueprint and the inventory, asked for at the same time.
     pub async fn look(&self) -> Result<(Blueprint, Inventory)> {
-        let (blueprint, inventory) = self.look_with(&Scan::new(&self.cx)).await?;
-        self.warn(&blueprint);
-        Ok((blueprint, inventory))
+        self.look_with(&Scan::new(&self.cx)).await
     }
 
     /// Like [`Project::look`], but with as few calls as possible: enough to say that nothing is to do (see [`Scan`]). What
@@ -78,11 +76,6 @@ impl Project {
         let (facts, inventory) = tokio::join!(facts, Inventory::of(scan));
         let blueprint = blueprint::compile(&self.stack, &facts?);
         Ok((blueprint, inventory.map_err(|errors| unreadable(&errors))?))
-    }
-
-    /// Tells what the blueprint warns of.
-    pub fn warn(&self, blueprint: &Blueprint) {
-        blueprint.warnings.iter().for_each(|warning| self.tell_warning(warning));
     }
 
     /// A warning, unless only results and errors are wanted.
@@ -118,14 +111,20 @@ impl Project {
 
 /// Reads and checks the stack file, and connects to nothing.
 pub fn stack(global: &Global) -> Result<Stack> {
-    // Zones, certificates and names depend on the region, so it counts as a value of the stack file.
-    let region = global.region.iter().map(|region| format!("region={region}"));
-    let sets: Vec<String> = global.set.iter().cloned().chain(region).collect();
-    let loaded = stack::load(&global.file, &sets).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
+    let loaded =
+        stack::load(&global.file, &global.sets()).map_err(|diagnostics| Failure::rendered(diagnostics.render(true)))?;
     if !loaded.warnings.is_empty() && !global.quiet {
         ui::tell(loaded.warnings.render(true));
     }
     Ok(loaded.stack)
+}
+
+/// Refuses a blueprint that can't be made.
+pub fn sound(blueprint: &Blueprint) -> Result<()> {
+    match blueprint.faults.split_first() {
+        None => Ok(()),
+        Some((first, others)) => Err(others.iter().fold(Failure::new(first), Failure::caused_by)),
+    }
 }
 
 /// The failure of a look at AWS.

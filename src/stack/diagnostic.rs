@@ -1,5 +1,6 @@
 //! What is wrong with a stack file, where, and what to do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -83,6 +84,9 @@ pub struct Label {
     pub text: String,
 }
 
+/// Code of findings about secrets.
+pub const SECRET: &str = "secret";
+
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -123,7 +127,8 @@ impl Diagnostic {
         self
     }
 
-    fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
+    /// `hidden` are lines of which nothing is shown but what is marked.
+    fn render(&self, sources: &Sources, hidden: &[Span], renderer: &Renderer) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -138,7 +143,12 @@ impl Diagnostic {
             }
             shown.push(id);
             let source = sources.get(id);
-            let mut snippet = Snippet::source(&*source.text).path(&source.name);
+            let spans = |list: &[Span]| -> Vec<Range<usize>> {
+                list.iter().filter(|span| span.source == id).map(|span| span.range.clone()).collect()
+            };
+            let marked: Vec<Span> = self.labels.iter().map(|label| label.span.clone()).collect();
+            let text = blank(&source.text, &spans(hidden), &spans(&marked));
+            let mut snippet = Snippet::source(text).path(&source.name);
             for (index, label) in self.labels.iter().enumerate() {
                 if label.span.source != id {
                     continue;
@@ -155,6 +165,17 @@ impl Diagnostic {
         }
         renderer.render(&[report])
     }
+}
+
+/// The text with dots for what is hidden and not marked, as long as before.
+fn blank<'a>(text: &'a str, hidden: &[Range<usize>], marked: &[Range<usize>]) -> Cow<'a, str> {
+    if hidden.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let within = |ranges: &[Range<usize>], at: usize| ranges.iter().any(|range| range.contains(&at));
+    let shown = |at: usize, c: char| c.is_whitespace() || !within(hidden, at) || within(marked, at);
+    let legible = |(at, c): (usize, char)| if shown(at, c) { c.to_string() } else { ".".repeat(c.len_utf8()) };
+    text.char_indices().map(legible).collect()
 }
 
 /// A range that can be underlined: inside the text, on character boundaries, and only the first line of
@@ -212,13 +233,27 @@ impl Diagnostics {
     /// The text that people see: one block per finding as far as they can be read, then how many there are.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let shown = self.list.iter().take(READABLE);
-        let mut blocks: Vec<String> = shown.map(|diagnostic| diagnostic.render(&self.sources, &renderer)).collect();
+        let (shown, hidden) = (self.list.iter().take(READABLE), self.hidden());
+        let mut blocks: Vec<String> =
+            shown.map(|diagnostic| diagnostic.render(&self.sources, &hidden, &renderer)).collect();
         if let Some(more @ 1..) = self.list.len().checked_sub(READABLE) {
             blocks.push(format!("{more} more aren't shown"));
         }
         blocks.extend(self.summary());
         blocks.join("\n\n")
+    }
+
+    /// The lines of secrets: what stands beside a secret's name is the secret, and findings end up in logs.
+    fn hidden(&self) -> Vec<Span> {
+        let labels = self.list.iter().filter(|finding| finding.code == SECRET).flat_map(|finding| &finding.labels);
+        let line = |label: &Label| {
+            let Span { source, range } = label.span.clone();
+            let text = &self.sources.get(source).text;
+            let start = text.get(..range.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+            let end = text.get(range.end..).and_then(|after| after.find('\n')).map_or(text.len(), |at| range.end + at);
+            Span { source, range: start..end }
+        };
+        labels.map(line).collect()
     }
 
     /// How many errors and warnings there are, when it is more than one finding.

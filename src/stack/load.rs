@@ -297,7 +297,15 @@ impl FileReader {
         let Some(extends) = map.shift_remove("extends") else {
             return Ok(document);
         };
-        let mut base = self.base(path, source, extends)?;
+        let (key, mut base) = (extends.key.clone(), self.base(path, source, extends)?);
+        if !matches!(base.value, Value::Map(_)) {
+            return Err(Diagnostic::error(
+                "type",
+                format!("a stack file is a mapping, and this extends {}", base.value.kind()),
+            )
+            .label(key, "")
+            .label(base.span, "it begins here"));
+        }
         overlay::merge(&mut base, document);
         Ok(base)
     }
@@ -308,6 +316,11 @@ impl FileReader {
             return Err(Diagnostic::error("type", "`extends` must be the path of one file")
                 .label(extends.key, format!("this is {}", extends.node.value.kind())));
         };
+        if text.contains("${") {
+            return Err(Diagnostic::error("extends", "`extends` takes no expression")
+                .label(Span { source, range: extends.node.span.range }, "")
+                .help("write the path out; which file is laid over another can be chosen with --file"));
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let base = without_detours(&folder.join(text));
         let span = Span { source, range: extends.node.span.range };

@@ -45,6 +45,13 @@ pub(super) fn set(root: &mut Node, argument: &str, sources: &mut Sources) -> Res
             .label(span(source, end, end), "")
             .help("write a value, or `null` for the default"));
     }
+    if let [only] = path.as_slice()
+        && only.name == "extends"
+    {
+        return Err(Diagnostic::error("set", "`extends` can't be set")
+            .label(only.span.clone(), "")
+            .help("write it into a stack file, and name that one with --file"));
+    }
     // A bare scalar's span is its own; a container's is only its first character.
     if !matches!(value.value, Value::Scalar { .. }) {
         value.span = span(source, value_at, argument.len());

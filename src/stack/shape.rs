@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
                 self.origins.misspelt.insert(outer.to_owned());
                 continue;
             };
-            if !self.plain_text(name, &entry.key) {
+            if !self.plain_text(name, &entry.key, "") {
                 continue;
             }
             match &entry.node.value {
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
     }
 
     fn scalar(&mut self, node: &Node, text: &str, quoted: bool, schema: &'a Json, path: &str) -> Option<Json> {
-        if !self.plain_text(text, &node.span) {
+        if !self.plain_text(text, &node.span, path) {
             return None;
         }
         let read = match kind_of(schema) {
@@ -230,8 +230,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses characters that could pass for something else further on.
-    fn plain_text(&mut self, text: &str, span: &Span) -> bool {
-        let Some(bad) = text.chars().find(|c| c.is_control() || RESERVED.contains(c)) else {
+    fn plain_text(&mut self, text: &str, span: &Span, path: &str) -> bool {
+        let fits = |c: char| may_have_lines(path) && matches!(c, '\n' | '\r' | '\t');
+        let Some(bad) = text.chars().find(|c| (c.is_control() && !fits(*c)) || RESERVED.contains(c)) else {
             return true;
         };
         let name = if bad.is_control() {
@@ -293,6 +294,12 @@ impl<'a> Reader<'a> {
         }
         self.findings.push(finding);
     }
+}
+
+/// A service's command, arguments and variables are handed on as they are, and quoted wherever they come.
+fn may_have_lines(path: &str) -> bool {
+    let key = path.strip_prefix("services.").and_then(|path| path.split_once('.')).map(|(_, key)| key);
+    key.is_some_and(|key| key == "build" || key.starts_with("env.") || key.starts_with("args["))
 }
 
 /// What the schema wants: object, array, string, integer, number or boolean.

@@ -138,6 +138,11 @@ pub(super) fn cidrs_schema(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": cidr_schema(generator) })
 }
 
+/// One network per zone.
+pub(super) fn subnets_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": cidr_schema(generator), "maxItems": 16 })
+}
+
 /// For fields whose default follows from other fields: the schema must not promise a fixed one.
 pub(super) fn without_default(schema: &mut Schema) {
     schema.remove("default");

@@ -41,8 +41,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     // Meanwhile the process already says that it lives.
     let site = Arc::new(Site::starting());
-    let drain = Duration::from_secs(args.limits.drain_seconds);
-    let mut serving = pin!(http::serve(listener, site.clone(), &stop, drain));
+    let (drain, idle) = (args.limits.drain_seconds, args.limits.idle_seconds);
+    let [drain, idle] = [drain, idle].map(Duration::from_secs);
+    let mut serving = pin!(http::serve(listener, site.clone(), &stop, drain, idle));
     let state = tokio::select! {
         served = &mut serving => return served,
         started = start(args) => started?,

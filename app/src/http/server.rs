@@ -11,10 +11,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection may wait for a request's head, also between two requests: longer than a load balancer keeps
-/// an idle connection (60 s by default), so that it is always the load balancer that closes.
-const HEADER_TIME: Duration = Duration::from_secs(75);
-
 /// How long a client may take nothing of what is sent to it: one that has vanished, or never reads, is let go then.
 const UNREAD_TIME: Duration = Duration::from_secs(60);
 
@@ -23,16 +19,19 @@ fn limit_unread(listener: &TcpListener) -> anyhow::Result<()> {
     SockRef::from(listener).set_tcp_user_timeout(Some(UNREAD_TIME)).context("TCP_USER_TIMEOUT")
 }
 
-/// Serves until `shutdown` is cancelled, then lets running requests end within `drain`.
+/// Serves until `shutdown` is cancelled, then lets running requests end within `drain`. A connection may wait for a request's
+/// head, also between two requests, for `idle`: longer than a load balancer keeps an idle connection, so that it is always
+/// the load balancer that closes.
 pub async fn serve(
     listener: TcpListener,
     site: Arc<Site>,
     shutdown: &CancellationToken,
     drain: Duration,
+    idle: Duration,
 ) -> anyhow::Result<()> {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
-    let shared = Arc::new(Shared::new(site, builder, HEADER_TIME));
+    builder.timer(TokioTimer::new()).header_read_timeout(idle);
+    let shared = Arc::new(Shared::new(site, builder, idle));
     // Every connection holds a sender: the channel closes with the last of them.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     limit_unread(&listener)?;

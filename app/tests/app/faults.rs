@@ -183,10 +183,13 @@ async fn reads_come_from_the_cache_without_a_database() {
     assert!(refused.headers.contains_key("retry-after"));
     refused.problem(503, "database_unavailable");
 
-    // A session outlasts it, though somebody asks for it meanwhile.
     while app.state.health.database_ready() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // The load balancer isn't to replace it for that.
+    assert_eq!(app.get("/readyz", None).await.expect(503)["status"], "DOWN");
+    assert_eq!(app.get("/healthz", None).await.expect(200)["status"], "DOWN");
+    // A session outlasts it, though somebody asks for it meanwhile.
     let token = json!({"refreshToken": session["refreshToken"]});
     app.post("/api/auth/refresh", None, token.clone()).await.problem(503, "database_unavailable");
     let family = session["refreshToken"].as_str().and_then(|token| token.split_once('.')).expect("a token").0;

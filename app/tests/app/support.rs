@@ -22,6 +22,9 @@ use ticketing::local::{MariaDb, Redis};
 use ticketing::state::AppState;
 use tokio::net::TcpListener;
 
+/// How long a connection may wait for its next request.
+const IDLE: Duration = Duration::from_secs(75);
+
 pub struct Servers {
     pub maria: MariaDb,
     pub redis: Redis,
@@ -195,7 +198,9 @@ impl App {
         let site = Arc::new(Site::from(ticketing::http::router(state.clone())));
         let serving = state.clone();
         tokio::spawn(async move {
-            ticketing::http::serve(listener, site, &serving.shutdown, Duration::from_secs(5)).await.expect("serves")
+            ticketing::http::serve(listener, site, &serving.shutdown, Duration::from_secs(5), IDLE)
+                .await
+                .expect("serves")
         });
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);

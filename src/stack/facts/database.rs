@@ -43,6 +43,9 @@ pub fn is_burstable(class: &str) -> bool {
     class.starts_with("db.t")
 }
 
+/// Connections that an instance of the ticketing program can't do well without.
+pub const FEWEST_CONNECTIONS: u32 = 4;
+
 /// Default of `max_connections` for a class that is in the source's table.
 /// Source: "Maximum connections to an Aurora MySQL DB instance", Amazon Aurora User Guide.
 pub fn max_connections(class: &str) -> Option<u32> {

@@ -51,8 +51,18 @@ pub const LOAD_BALANCER_PREFIX: u8 = 27;
 pub const TAGS: usize = 50;
 
 /// Tags that ticketctl puts on a resource itself, at most: its own two, Name, Project, Environment, ManagedBy, and what
-/// AWS has no better place for: one on the cluster, the bucket and secrets, one per listener on auto-scaling groups.
-pub const OWN_TAGS: usize = 8;
+/// AWS has no better place for: one on the cluster, the bucket and secrets; on auto-scaling groups one per listener, that
+/// the group is paused, and where a rollout stands.
+pub const OWN_TAGS: usize = 10;
+
+/// Wildcards in the conditions of one listener rule, and rules of a load balancer beside the defaults.
+/// Source: "Quotas for your Application Load Balancers", Elastic Load Balancing documentation.
+pub const RULE_WILDCARDS: usize = 5;
+/// See [`RULE_WILDCARDS`]; a quota that can be raised.
+pub const RULES: usize = 100;
+
+/// Rules of a security group; a quota that can be raised. Source: "Amazon VPC quotas", Amazon VPC User Guide.
+pub const GROUP_RULES: usize = 60;
 
 /// Longest name of a load balancer or target group. Source: Elastic Load Balancing API Reference.
 pub const LOAD_BALANCER_NAME: usize = 32;
@@ -82,7 +92,6 @@ pub const ENDPOINTS: &[&str] = &[
     "monitoring",
     "rds",
     "rds-data",
-    "s3",
     "secretsmanager",
     "sns",
     "sqs",

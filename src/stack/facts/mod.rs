@@ -6,6 +6,7 @@ pub mod database;
 pub mod instances;
 pub mod limits;
 pub mod regions;
+pub mod registry;
 
 use super::diagnostic::did_you_mean;
 

@@ -55,7 +55,7 @@ fn defects() -> Vec<(u8, &'static str, Vec<Kept>)> {
             6,
             "the health check asks for a path that the program doesn't have",
             vec![
-                ByType(|| accepted(&service_with("port: 8080")).stack.services["web"].health.path == "/readyz"),
+                ByType(|| accepted(&service_with("port: 8080")).stack.services["web"].health.path == "/healthz"),
                 service("health: {path: health}", "health"),
             ],
         ),
@@ -115,7 +115,7 @@ fn defects() -> Vec<(u8, &'static str, Vec<Kept>)> {
             vec![ByType(|| {
                 let stack = accepted(&stack_with("network: {nat: none}\n")).stack;
                 let endpoints = stack.interface_endpoints();
-                ["ssm", "ssmmessages", "ec2messages", "secretsmanager", "logs", "monitoring", "sqs", "sns"]
+                ["ec2", "ssm", "ssmmessages", "secretsmanager", "logs", "monitoring", "sqs", "sns"]
                     .iter()
                     .all(|needed| endpoints.iter().any(|endpoint| endpoint == needed))
             })],

@@ -97,7 +97,10 @@ fn names_and_tags() {
         stack_with("services:\n  cache: {artifact: app}\n"),
         stack_with("services:\n  web: {artifact: app}\n  web-standby: {artifact: app, paths: [\"/b\"]}\n"),
         "project: internal\nenvironment: dev\nregion: ap-northeast-2\nservices:\n  web: {artifact: app}\n".to_owned(),
+        stack_with("services:\n  database-1: {artifact: app}\n"),
+        "project: sg\nenvironment: dev\nregion: ap-southeast-1\n".to_owned(),
         stack_with("tags: {\"aws:owner\": me, Name: mine, \"a;b\": c, team: \"a;b\"}\n"),
+        stack_with("tags: {Team: a, team: b}\n"),
         "project: ticketing\nenvironment: prod\nregion: ap-northeast-2\nprotect: false\n".to_owned(),
     ];
     check!(golden(&cases));
@@ -124,13 +127,17 @@ fn network() {
         "database: {readers: 15}\ncache: {replicas: 5, eviction: {}}\nnetwork:\n  zones: [a, c]\n  subnets:\n    public: [10.0.1.0/24, 10.0.2.0/24]\n    private: [10.0.3.0/24, 10.0.4.0/24]\n    database: [10.0.21.0/28, 10.0.22.0/28]\n",
         "protect: true\nalerts: {email: a@b.example}\nnetwork: {nat: single}\n",
         "network: {endpoints: [com.amazonaws.ap-northeast-2.ssm, SSM, secretmanager]}\n",
+        "network: {endpoints: [s3, ecr.api, ecr-api]}\n",
+        "network: {cidr: 127.0.0.0/16}\n",
+        "network:\n  zones: [a, c]\n  nat: none\n  endpoints: [sts, kms, lambda, rds]\n  subnets:\n    public: [10.0.1.0/24, 10.0.2.0/24]\n    private: [10.0.3.0/28, 10.0.4.0/24]\n    database: [10.0.21.0/24, 10.0.22.0/24]\n",
     ];
     let mut all: Vec<String> = cases.map(str::to_owned).to_vec();
     all.extend(lines.map(stack_with));
     let digest = "0".repeat(64);
-    all.push(stack_with(&format!(
-        "network: {{nat: none}}\nservices:\n  web:\n    image: docker.io/library/app@sha256:{digest}\n"
-    )));
+    all.push("project: ticketing\nenvironment: dev\nregion: cn-north-1\nnetwork: {nat: none}\n".to_owned());
+    all.extend(["docker.io/library/app", "123456789012.dkr.ecr.us-east-1.amazonaws.com/app"].map(|image| {
+        stack_with(&format!("network: {{nat: none}}\nservices:\n  web:\n    image: {image}@sha256:{digest}\n"))
+    }));
     check!(golden(&all));
 }
 
@@ -154,6 +161,8 @@ fn services_and_scaling() {
         "scaling: {warmup: 2h, cooldown: 500ms}",
         "health: {path: health, interval: 5s, timeout: 5s, healthy: 1, matcher: ok}",
         "health: {interval: 10m, timeout: 1s}",
+        "health: {matcher: 299-200}",
+        "scaling: {expected_peak_requests_per_second: 1234}",
         "slow_start: 10s",
         "deregistration_delay: 2h",
         "image: nginx:latest",
@@ -162,8 +171,10 @@ fn services_and_scaling() {
         "paths: []",
         "paths: [api, \"/a b\"]",
         "paths: [\"/api/*\"]",
-        "paths: [\"/*\", \"/*/*/*\", \"/?/?\"]",
+        "paths: [\"/*\", \"/*/*/*\", \"/?/?\", \"/*/*/*/*/*/*\"]",
         "env: {DB_PASSWORD: hunter2, KEY: AKIAIOSFODNN7EXAMPLE, 1X: y}",
+        "env: {AWS_REGION: us-east-1, DB_PASS: x, BYPASS: x, A_URL: \"mysql://app:hunter2@db/x\", B_URL: \"https://a.example/b@c:d\"}",
+        "args: [serve, --jwt-secret=hunter2, --jwt-secret]",
     ]));
 }
 
@@ -216,6 +227,7 @@ fn database() {
         "database: {parameters: {time_zone: UTC, require_secure_transport: \"OFF\", \"a b\": c}}\n",
         "protect: true\nalerts: {email: a@b.example}\ndatabase: {class: db.t3.medium, readers: 0}\n",
         "database: {class: db.t3.medium}\nalerts: {thresholds: {database_connections: 90}}\n",
+        "database: {class: db.t3.medium}\nservices: {web: {artifact: app, instances: {max: 40}}}\n",
     ]));
 }
 
@@ -227,6 +239,8 @@ fn cache() {
         "cache: {replicas: 0, multi_az: true}\n",
         "cache: {snapshots: 40d, idle_timeout: 5s, eviction: {class: db.t3.medium}}\n",
         "cache: {snapshot_window: 05:00-05:30}\n",
+        "cache: {maintenance_window: \"mon:05:00-mon:04:00\"}\n",
+        "cache: {class: cache.r6gd.xlarge}\n",
         "protect: true\nalerts: {email: a@b.example}\ncache: {class: cache.t3.micro, replicas: 0}\n",
     ]));
 }
@@ -261,6 +275,8 @@ fn set_arguments() {
         "tags.\"open=1",
         "region=",
         "region={a: b}",
+        "services.web.env.API_TOKEN=hunter2",
+        "extends=other.yaml",
         "tags.owner=⟦x⟧",
     ];
     let blocks = cases.map(|set| format!("--set {set}\n----\n{}\n", findings(&base, &[set])));

@@ -224,6 +224,9 @@ fn control_characters_get_into_no_program() {
         let text = stack_with(&format!("services: {{web: {{artifact: app, {line}}}}}\n"));
         load_text_in("stack.yaml", text.as_bytes(), &[], &nothing).expect_err(line);
     }
+    // A service's own values may have several lines, as a certificate has.
+    let lines = "services:\n  web:\n    artifact: app\n    build: |\n      make\n      make app\n    env: {A: \"a\\nb\"}\n    args: [\"a\\tb\"]\n";
+    load_text_in("stack.yaml", stack_with(lines).as_bytes(), &[], &nothing).expect("a certificate, say");
     let image =
         |image: &str| stack_with(&format!("services: {{web: {{image: \"{image}@sha256:{}\"}}}}\n", "0".repeat(64)));
     load_text_in("stack.yaml", image("docker.io/shop/web").as_bytes(), &[], &nothing).expect("an image");

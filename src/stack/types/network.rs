@@ -2,13 +2,15 @@ use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stack::units::{cidr_schema, cidrs_schema};
+use crate::stack::units::{cidr_schema, subnets_schema};
 
 /// Interface endpoints without which an instance in a subnet with no way out can't boot: it fetches its
-/// parameters and secrets, registers for sessions, and sends logs, metrics and messages.
+/// parameters and secrets, registers for sessions, tags itself with how the boot went, and sends logs, metrics and messages.
 /// Packages and artifacts come through the S3 gateway endpoint, which every stack has.
+/// Sessions need no `ec2messages` any more, which newer regions don't have. Source: "Improve the security of EC2 instances
+/// by using VPC endpoints for Systems Manager", AWS Systems Manager User Guide.
 pub(super) const BOOT_ENDPOINTS: [&str; 8] =
-    ["ec2messages", "logs", "monitoring", "secretsmanager", "sns", "sqs", "ssm", "ssmmessages"];
+    ["ec2", "logs", "monitoring", "secretsmanager", "sns", "sqs", "ssm", "ssmmessages"];
 
 /// Further endpoints for services that run a container image.
 pub(super) const IMAGE_ENDPOINTS: [&str; 2] = ["ecr.api", "ecr.dkr"];
@@ -26,7 +28,7 @@ pub struct Network {
 
     /// Availability zones, as letters or full names; at least two. A zone keeps its subnets whatever zones
     /// come or go besides it.
-    #[schemars(example = EXAMPLE_ZONES)]
+    #[schemars(length(max = 16), example = EXAMPLE_ZONES)]
     pub zones: Vec<String>,
 
     /// How private subnets reach the internet.
@@ -74,13 +76,13 @@ pub enum NatMode {
 #[serde(deny_unknown_fields)]
 pub struct Subnets {
     /// For the load balancer and NAT gateways.
-    #[schemars(schema_with = "cidrs_schema")]
+    #[schemars(schema_with = "subnets_schema")]
     pub public: Vec<Ipv4Net>,
     /// For instances.
-    #[schemars(schema_with = "cidrs_schema")]
+    #[schemars(schema_with = "subnets_schema")]
     pub private: Vec<Ipv4Net>,
     /// For Aurora and Redis; no route to the internet.
-    #[schemars(schema_with = "cidrs_schema")]
+    #[schemars(schema_with = "subnets_schema")]
     pub database: Vec<Ipv4Net>,
 }
 

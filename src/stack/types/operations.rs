@@ -93,13 +93,13 @@ pub struct Thresholds {
     #[schemars(range(min = 1, max = 1000))]
     pub healthy_hosts: u32,
     /// Percent of CPU of a service over two minutes: early warning.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 99))]
     pub cpu_warning: u32,
     /// Percent of CPU of a service over 5 minutes, twice in a row.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 99))]
     pub cpu: u32,
     /// Percent of CPU of a database instance over 5 minutes.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 99))]
     pub database_cpu: u32,
     /// Connections of a database instance. Default: 80, or 80 % of what the instance class allows if that is more.
     #[schemars(range(min = 1, max = 16000), transform = without_default)]
@@ -112,7 +112,7 @@ pub struct Thresholds {
     /// Average time of a write to the database's storage.
     pub database_write_latency: Duration,
     /// Percent of Redis' memory in use.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = 99))]
     pub cache_memory: u32,
     /// Age of the oldest waiting message.
     pub queue_age: Duration,

@@ -44,7 +44,7 @@ pub struct Service {
 
     /// Which requests come here, as path patterns of the load balancer. The most specific come first;
     /// `/*` takes what nobody else does.
-    #[schemars(length(min = 1, max = 5))]
+    #[schemars(length(min = 1, max = 100))]
     pub paths: Vec<String>,
 
     /// The machines.
@@ -246,13 +246,13 @@ impl Default for Scaling {
 #[serde(default, deny_unknown_fields)]
 pub struct Steps {
     /// Percent of CPU above which instances are added.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 2, max = 99))]
     pub above: u32,
     /// How many are added.
     #[schemars(range(min = 1, max = 100))]
     pub add: u32,
     /// Percent of CPU below which instances are taken away.
-    #[schemars(range(min = 0, max = 99))]
+    #[schemars(range(min = 1, max = 98))]
     pub below: u32,
     /// How many are taken away.
     #[schemars(range(min = 1, max = 100))]
@@ -269,7 +269,7 @@ impl Default for Steps {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// Path that answers when the instance can take requests.
+    /// Path that is answered well as long as the instance is to be kept: one that isn't gets no requests, and is replaced.
     pub path: String,
     /// Time between two checks, 5s to 300s.
     pub interval: Duration,
@@ -282,17 +282,18 @@ pub struct Health {
     #[schemars(range(min = 2, max = 10))]
     pub unhealthy: u32,
     /// HTTP status that counts as good: `200`, `200,204` or `200-299`.
-    #[schemars(regex(pattern = "^[2-4][0-9]{2}([,-][2-4][0-9]{2})*$"))]
+    #[schemars(regex(pattern = "^[2-4][0-9]{2}(-[2-4][0-9]{2})?(,[2-4][0-9]{2}(-[2-4][0-9]{2})?)*$"))]
     #[schemars(extend("patternErrorMessage" = "HTTP status codes such as 200, 200,204 or 200-299"))]
     pub matcher: String,
-    /// Time after the start in which a bad check doesn't get an instance replaced.
+    /// Time after the start in which a bad check doesn't get an instance replaced, or a new release taken for bad. Instances
+    /// of a stack with a database are replaced ten minutes later still, since the database takes that long to be made.
     pub grace: Duration,
 }
 
 impl Default for Health {
     fn default() -> Self {
         Self {
-            path: "/readyz".to_owned(),
+            path: "/healthz".to_owned(),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
             healthy: 2,

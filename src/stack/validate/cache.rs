@@ -34,10 +34,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
     if !cache.idle_timeout.is_zero() {
         c.seconds("cache.idle_timeout", cache.idle_timeout, "20s", "365d");
     }
-    windows::check(
-        c,
-        ("cache.snapshot_window", &cache.snapshot_window),
-        ("cache.maintenance_window", &cache.maintenance_window),
-        60,
-    );
+    // Without snapshots their window is sent nowhere.
+    let snapshots = (!cache.snapshots.is_zero()).then_some(("cache.snapshot_window", &*cache.snapshot_window));
+    windows::check(c, snapshots, ("cache.maintenance_window", &cache.maintenance_window), 60);
 }

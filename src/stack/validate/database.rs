@@ -13,11 +13,12 @@ pub(super) fn check(c: &mut Checker<'_>) {
     };
     class(c, database);
     availability(c, database);
+    connections(c, database);
     settings(c, database);
     parameters(c, database);
     windows::check(
         c,
-        ("database.backup_window", &database.backup_window),
+        Some(("database.backup_window", &database.backup_window)),
         ("database.maintenance_window", &database.maintenance_window),
         30,
     );
@@ -57,6 +58,19 @@ fn availability(c: &mut Checker<'_>, database: &Database) {
             .help("use a db.r class")
             .report();
     }
+}
+
+/// All instances of all services at once must be able to connect.
+fn connections(c: &mut Checker<'_>, database: &Database) {
+    let Some(limit) = facts::max_connections(&database.class) else { return };
+    let instances: u32 = c.stack.services.values().map(|service| service.instances.max).sum();
+    let largest = c.stack.services.iter().max_by_key(|(_, service)| service.instances.max);
+    let Some((service, _)) = largest.filter(|_| instances * facts::FEWEST_CONNECTIONS > limit) else { return };
+    c.warning("connections", format!("{instances} instances want more connections than a {} has", database.class))
+        .at("database.class", format!("allows {limit}"))
+        .at(&format!("services.{service}.instances.max"), format!("{} for each", facts::FEWEST_CONNECTIONS))
+        .help("use a larger class, or fewer instances")
+        .report();
 }
 
 fn settings(c: &mut Checker<'_>, database: &Database) {

@@ -3,7 +3,7 @@
 use super::Checker;
 use super::network::host_bits;
 use crate::stack::diagnostic::did_you_mean;
-use crate::stack::facts::limits::{OLD_TLS_POLICIES, TLS_POLICIES};
+use crate::stack::facts::limits::{GROUP_RULES, OLD_TLS_POLICIES, TLS_POLICIES};
 
 pub(super) fn check(c: &mut Checker<'_>) {
     let stack = c.stack;
@@ -22,6 +22,12 @@ pub(super) fn check(c: &mut Checker<'_>) {
         c.error("ingress", "nobody may connect")
             .at("ingress.allowed_cidrs", "")
             .help("write `[0.0.0.0/0]` for everybody")
+            .report();
+    }
+    let rules = ingress.allowed_cidrs.len() * if ingress.certificate.is_some() { 2 } else { 1 };
+    if rules > GROUP_RULES {
+        c.warning("ingress", format!("{rules} rules are more than a security group takes"))
+            .at("ingress.allowed_cidrs", format!("AWS allows {GROUP_RULES} unless a quota is raised"))
             .report();
     }
     for (index, net) in ingress.allowed_cidrs.iter().enumerate() {

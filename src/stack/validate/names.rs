@@ -1,5 +1,7 @@
 //! Names and tags.
 
+use std::collections::HashMap;
+
 use regex_lite::Regex;
 
 use super::Checker;
@@ -8,7 +10,7 @@ use crate::stack::name::{full_name, name};
 
 pub(super) fn check(c: &mut Checker<'_>) {
     service_names(c);
-    internal_name(c);
+    kept_beginnings(c);
     shortened_names(c);
     tags(c);
     protection(c);
@@ -33,6 +35,12 @@ fn service_names(c: &mut Checker<'_>) {
                 .at_key(&format!("services.{service}"), "name the service differently")
                 .report();
         }
+        // An alarm of a database instance would be called as one of the service is.
+        if service.strip_prefix("database-").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit())) {
+            c.error("name", format!("`{service}` is what an instance of the database is called"))
+                .at_key(&format!("services.{service}"), "name the service differently")
+                .report();
+        }
         // The second group of a service called `web` is `web-standby`, by all its names.
         if service.ends_with("-standby") {
             c.error("name", format!("`{service}` is what the second group of a service would be called"))
@@ -43,12 +51,21 @@ fn service_names(c: &mut Checker<'_>) {
     }
 }
 
-/// AWS keeps names with this prefix for itself. Source: `CreateLoadBalancer`, Elastic Load Balancing API Reference.
-fn internal_name(c: &mut Checker<'_>) {
-    if !c.stack.services.is_empty() && c.stack.name().starts_with("internal-") {
-        c.error("name", "the load balancer's name would begin with `internal-`, which AWS refuses")
-            .at("project", "call the project differently")
-            .report();
+/// AWS keeps names that begin so for itself. Sources: `CreateLoadBalancer`, Elastic Load Balancing API Reference;
+/// `CreateSecurityGroup`, Amazon EC2 API Reference; "General purpose bucket naming rules", Amazon S3 User Guide.
+fn kept_beginnings(c: &mut Checker<'_>) {
+    let stack = c.stack;
+    let kept = [
+        ("internal-", "load balancer", !stack.services.is_empty()),
+        ("sg-", "security group", true),
+        ("sthree-", "bucket", stack.storage.is_some()),
+    ];
+    for (beginning, what, there) in kept {
+        if there && stack.name().starts_with(beginning) {
+            c.error("name", format!("the name of a {what} would begin with `{beginning}`, which AWS refuses"))
+                .at("project", "call the project differently")
+                .report();
+        }
     }
 }
 
@@ -87,9 +104,18 @@ fn tags(c: &mut Checker<'_>) {
     }
     let own = ["name", "project", "environment", "managedby"];
     let allowed = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
+    // Roles take no two keys that differ in case only. Source: "Tags for IAM resources", IAM User Guide.
+    let mut seen: HashMap<String, &str> = HashMap::new();
     for (key, value) in tags {
         let path = format!("tags.{key}");
         let lower = key.to_lowercase();
+        if let Some(first) = seen.insert(lower.clone(), key) {
+            c.error("tags", format!("the tags `{first}` and `{key}` differ in upper and lower case only"))
+                .at_key(&path, "")
+                .at_key(&format!("tags.{first}"), "")
+                .help("AWS takes them for one on some resources")
+                .report();
+        }
         if lower.starts_with("aws:") || lower.starts_with("ticketctl:") {
             c.error("tags", format!("the tag `{key}` has a reserved prefix")).at_key(&path, "").report();
         } else if own.contains(&lower.as_str()) {

@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 
 use super::Checker;
 use crate::stack::diagnostic::{did_you_mean, one_of};
+use crate::stack::facts::registry::private_registry;
 use crate::stack::facts::{limits, regions};
 use crate::stack::types::{NatMode, Subnets};
 
@@ -16,6 +17,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
     }
     capacity(c);
     ways_out(c);
+    endpoints(c);
 }
 
 fn region(c: &mut Checker<'_>) {
@@ -87,13 +89,23 @@ fn vpc(c: &mut Checker<'_>) {
             ))
             .report();
     }
-    if !is_private(cidr) {
+    if let Some(reserved) =
+        RESERVED.iter().find_map(|net| net.parse::<Ipv4Net>().ok().filter(|net| net.contains(&cidr)))
+    {
+        c.error("cidr", format!("a VPC can't be in {reserved}"))
+            .at("network.cidr", "these addresses belong to no network")
+            .help("use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+            .report();
+    } else if !is_private(cidr) {
         c.warning("cidr", format!("{cidr} is not a private network"))
             .at("network.cidr", "hosts of the internet with these addresses can't be reached from here")
             .help("use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
             .report();
     }
 }
+
+/// This host, loopback, link-local, multicast and what lies above it. Source: RFC 6890.
+const RESERVED: [&str; 5] = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"];
 
 fn is_private(cidr: Ipv4Net) -> bool {
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]
@@ -173,6 +185,14 @@ fn capacity(c: &mut Checker<'_>) {
     };
     database_capacity(c, &layout);
     let endpoints = stack.interface_endpoints().len();
+    // Each endpoint has an address in each of them.
+    if let Some(full) = layout.private.iter().find(|net| usable(**net, 0) < endpoints as u64) {
+        c.error("capacity", format!("{endpoints} VPC endpoints don't fit into the private subnet {full}"))
+            .at("network.subnets.private", format!("has room for {}", usable(*full, 0)))
+            .at("network.endpoints", "")
+            .report();
+        return;
+    }
     let room: u64 = layout.private.iter().map(|net| usable(*net, endpoints)).sum();
     let wanted: u64 = stack.services.values().map(|s| u64::from(s.instances.max)).sum();
     let largest = stack.services.iter().max_by_key(|(_, s)| s.instances.max);
@@ -232,16 +252,45 @@ fn ways_out(c: &mut Checker<'_>) {
             .report();
     }
     for (name, service) in &stack.services {
-        let outside = service.image.as_deref().is_some_and(|image| !image.contains(".dkr.ecr."));
-        if stack.network.nat == NatMode::None && outside {
-            c.error("no-way-out", "without NAT an image can come from ECR only")
+        // Interface endpoints lead to their own region only.
+        let reached = |image: &str| private_registry(image).is_some_and(|registry| registry.region == stack.region);
+        if stack.network.nat == NatMode::None && service.image.as_deref().is_some_and(|image| !reached(image)) {
+            c.error("no-way-out", format!("without NAT an image can come from the ECR of {} only", stack.region))
                 .at(&format!("services.{name}.image"), "can't be reached")
                 .at("network.nat", "")
                 .report();
         }
     }
+}
+
+fn endpoints(c: &mut Checker<'_>) {
+    let stack = c.stack;
+    let all = stack.interface_endpoints();
+    // There some services' begin with the name of another company, and which do isn't known here.
+    if !all.is_empty() && ["cn-", "eusc-"].iter().any(|beginning| stack.region.starts_with(beginning)) {
+        c.error("endpoint", format!("ticketctl doesn't know what VPC endpoints are called in {}", stack.region))
+            .at("network.nat", "")
+            .at("network.endpoints", "")
+            .help("use NAT gateways, and no endpoints")
+            .report();
+    }
+    // What an endpoint is called in the stack.
+    let id = |endpoint: &str| endpoint.replace('.', "-");
     for (index, endpoint) in stack.network.endpoints.iter().enumerate() {
         let path = format!("network.endpoints[{index}]");
+        let before = stack.network.endpoints[..index].iter();
+        let brought = all.iter().filter(|other| !stack.network.endpoints.contains(other));
+        if let Some(other) = before.chain(brought).find(|other| id(other) == id(endpoint)) {
+            c.error("endpoint", format!("the endpoint `{other}` is there already")).at(&path, "leave it out").report();
+            continue;
+        }
+        if endpoint == "s3" {
+            c.error("endpoint", "every stack has an endpoint of S3 already")
+                .at(&path, "leave it out")
+                .help("it is a gateway endpoint, which costs nothing")
+                .report();
+            continue;
+        }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
         if let Some(short) = endpoint.strip_prefix(&format!("com.amazonaws.{}.", stack.region)) {
             c.error("endpoint", "an endpoint is written by its short name")

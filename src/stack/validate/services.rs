@@ -1,7 +1,8 @@
 //! Services: where they come from, how many there are, when they scale, what they answer.
 
 use super::Checker;
-use crate::stack::facts::instances;
+use crate::stack::diagnostic::SECRET;
+use crate::stack::facts::{instances, limits};
 use crate::stack::types::{Build, CargoBuild, Service};
 
 pub(super) fn check(c: &mut Checker<'_>) {
@@ -14,9 +15,7 @@ pub(super) fn check(c: &mut Checker<'_>) {
         health(c, &path, service);
         c.seconds(&format!("{path}.rollout.bake"), service.rollout.bake, "0s", "1h");
         environment(c, &path, service);
-        for (at, argument) in service.args.iter().enumerate() {
-            unprintable(c, "args", &format!("{path}.args[{at}]"), argument);
-        }
+        arguments(c, &path, service);
     }
     paths(c);
 }
@@ -126,6 +125,11 @@ fn scaling(c: &mut Checker<'_>, path: &str, service: &Service) {
     }
     if let Some(target) = scaling.requests_per_target_per_minute {
         requests(c, &path, service, target);
+    } else if scaling.expected_peak_requests_per_second.is_some() {
+        c.warning("scaling", "the expected peak is compared with nothing")
+            .at(&format!("{path}.expected_peak_requests_per_second"), "")
+            .help("give `requests_per_target_per_minute` as well: what one instance takes")
+            .report();
     }
     c.seconds(&format!("{path}.warmup"), scaling.warmup, "0s", "1h");
     c.seconds(&format!("{path}.cooldown"), scaling.cooldown, "0s", "1h");
@@ -175,6 +179,10 @@ fn health(c: &mut Checker<'_>, path: &str, service: &Service) {
             .at(&at("path"), "")
             .report();
     }
+    let backwards = |range: &str| range.split_once('-').is_some_and(|(first, last)| first > last);
+    if health.matcher.split(',').any(backwards) {
+        c.error("health", "a range of statuses goes from the lower to the higher").at(&at("matcher"), "").report();
+    }
     let slow_start = format!("{path}.slow_start");
     if !service.slow_start.is_zero() {
         c.seconds(&slow_start, service.slow_start, "30s", "15m");
@@ -183,7 +191,30 @@ fn health(c: &mut Checker<'_>, path: &str, service: &Service) {
 }
 
 /// Endings of names that hold secrets.
-const SECRET_NAMES: &[&str] = &["PASSWORD", "PASSWD", "SECRET", "TOKEN", "PRIVATE_KEY", "API_KEY", "ACCESS_KEY"];
+const SECRET_NAMES: &[&str] = &[
+    "PASSWORD",
+    "PASSWD",
+    "PASS",
+    "PWD",
+    "SECRET",
+    "SECRET_KEY",
+    "TOKEN",
+    "PRIVATE_KEY",
+    "API_KEY",
+    "ACCESS_KEY",
+    "CREDENTIALS",
+];
+
+/// Variables that say where everything is; the instance gets them from ticketctl.
+const OURS: [&str; 7] = [
+    "AWS_REGION",
+    "TICKETCTL_BUCKET",
+    "TICKETCTL_PARAMETERS",
+    "TICKETCTL_SERVICE",
+    "TICKETCTL_STACK",
+    "TICKETING_IDLE_SECONDS",
+    "TICKETING_LISTEN",
+];
 
 fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
     for (name, value) in &service.env {
@@ -193,15 +224,51 @@ fn environment(c: &mut Checker<'_>, path: &str, service: &Service) {
         if first.is_ascii_digit() || !name.chars().all(plain) {
             c.error("env", format!("`{name}` can't be the name of an environment variable")).at_key(&path, "").report();
         }
+        if OURS.contains(&name.as_str()) {
+            c.error("env", format!("ticketctl sets `{name}`")).at_key(&path, "leave it out").report();
+        }
         unprintable(c, "env", &path, value);
-        let upper = name.to_uppercase();
-        if SECRET_NAMES.iter().any(|ending| upper.ends_with(ending)) || holds_access_key(value) {
-            c.error("secret", format!("`{name}` looks like a secret"))
-                .at_key(&path, "everybody who may describe the launch template could read it")
-                .help("keep it in Secrets Manager, and let the program fetch it with the instance's role")
-                .report();
+        if names_secret(name) || holds_secret(value) {
+            secret(c, &path, &format!("`{name}`"));
         }
     }
+}
+
+fn arguments(c: &mut Checker<'_>, path: &str, service: &Service) {
+    for (index, argument) in service.args.iter().enumerate() {
+        unprintable(c, "args", &format!("{path}.args[{index}]"), argument);
+        let option = argument.strip_prefix("--").and_then(|option| option.split_once('='));
+        if option.is_some_and(|(name, _)| names_secret(name)) || holds_secret(argument) {
+            secret(c, &format!("{path}.args"), &format!("argument {}", index + 1));
+        }
+    }
+}
+
+fn secret(c: &mut Checker<'_>, path: &str, what: &str) {
+    c.error(SECRET, format!("{what} looks like a secret"))
+        .at_key(path, "everybody who may describe the launch template could read it")
+        .help("keep it in Secrets Manager, and let the program fetch it with the instance's role")
+        .report();
+}
+
+/// A name that ends as those of secrets do. The short ones count as words only: a `BYPASS` is none.
+fn names_secret(name: &str) -> bool {
+    let name = name.to_uppercase().replace('-', "_");
+    let ends = |ending: &&str| {
+        let before = name.strip_suffix(*ending);
+        before.is_some_and(|before| ending.len() > 4 || before.is_empty() || before.ends_with('_'))
+    };
+    SECRET_NAMES.iter().any(ends)
+}
+
+/// An access key, or an address with a password.
+fn holds_secret(value: &str) -> bool {
+    let with_password = |rest: &str| {
+        let authority = rest.split(['/', '?', '#', ' ', '\n']).next().unwrap_or_default();
+        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
+    };
+    holds_access_key(value) || value.split("://").skip(1).any(with_password)
 }
 
 /// No shell can hold a NUL, and no other control character but a tab or an end of line means anything in a program's values.
@@ -220,11 +287,10 @@ fn holds_access_key(value: &str) -> bool {
     ["AKIA", "ASIA"].iter().any(|prefix| value.match_indices(prefix).any(|(at, _)| is_rest(&value[at + 4..])))
 }
 
-/// Path patterns of listener rules.
+/// Path patterns of listener rules: one rule for each but `/*`, which is the listener's default.
 fn paths(c: &mut Checker<'_>) {
     let mut seen: Vec<(&str, String)> = Vec::new();
     for (name, service) in &c.stack.services {
-        let mut wildcards = 0;
         for (index, pattern) in service.paths.iter().enumerate() {
             let path = format!("services.{name}.paths[{index}]");
             let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.$/~\"'@:+&*?".contains(c);
@@ -234,17 +300,22 @@ fn paths(c: &mut Checker<'_>) {
                     .help("up to 128 letters, digits and _ - . $ / ~ \" ' @ : + & * ?, beginning with `/`")
                     .report();
             }
-            wildcards += pattern.matches(['*', '?']).count();
+            let wildcards = pattern.matches(['*', '?']).count();
+            if wildcards > limits::RULE_WILDCARDS {
+                c.error("path", format!("the load balancer takes {} wildcards in a path", limits::RULE_WILDCARDS))
+                    .at(&path, format!("has {wildcards}"))
+                    .report();
+            }
             if let Some((_, other)) = seen.iter().find(|(known, _)| known == pattern) {
                 c.error("path", format!("`{pattern}` goes to two places")).at(&path, "").at(other, "").report();
             }
             seen.push((pattern, path));
         }
-        if wildcards > 5 {
-            c.error("path", "the load balancer takes 5 wildcards per service")
-                .at(&format!("services.{name}.paths"), format!("has {wildcards}"))
-                .report();
-        }
+    }
+    if seen.len() > limits::RULES {
+        c.warning("path", format!("{} paths are more than a load balancer takes", seen.len()))
+            .at_key("services", format!("AWS allows {} unless a quota is raised", limits::RULES))
+            .report();
     }
     let catches_all = seen.iter().any(|(pattern, _)| matches!(*pattern, "/*" | "*"));
     let refused = c.stack.services.keys().any(|name| c.origins.is_refused(&format!("services.{name}.paths")));

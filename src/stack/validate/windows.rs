@@ -48,23 +48,29 @@ pub fn overlap(day: &str, week: &str) -> bool {
     matches!((daily(day), weekly(week)), (Some(day), Some(week)) if collide(day, week))
 }
 
-/// Checks the two windows of one resource: each at least `least` minutes, and apart.
-pub(super) fn check(c: &mut Checker<'_>, day: (&str, &str), week: (&str, &str), least: u32) {
-    let (daily, weekly) = (daily(day.1), weekly(week.1));
-    for ((path, _), window) in [(day, daily), (week, weekly)] {
-        // What has another form was refused by the schema already.
-        if let Some(window) = window.filter(|window| window.length < least) {
+/// Checks the windows of one resource, the daily one if it has it: each at least `least` minutes and at most a day, and apart.
+pub(super) fn check(c: &mut Checker<'_>, day: Option<(&str, &str)>, week: (&str, &str), least: u32) {
+    let daily = day.and_then(|(path, text)| Some((path, daily(text)?)));
+    let weekly = weekly(week.1).map(|window| (week.0, window));
+    // What has another form was refused by the schema already.
+    for (path, window) in daily.iter().chain(&weekly) {
+        if window.length < least {
             c.error("window", format!("`{path}` must be at least {least} minutes long"))
                 .at(path, format!("{} minutes", window.length))
                 .report();
+        } else if window.length > DAY {
+            c.error("window", format!("`{path}` must be at most 24 hours long"))
+                .at(path, format!("{} hours", window.length / 60))
+                .report();
         }
     }
-    if let (Some(daily), Some(weekly)) = (daily, weekly)
+    if let (Some((day, daily)), Some((week, weekly))) = (daily, weekly)
+        && weekly.length <= DAY
         && collide(daily, weekly)
     {
-        c.error("window", format!("`{}` and `{}` overlap", day.0, week.0))
-            .at(day.0, "every day")
-            .at(week.0, "")
+        c.error("window", format!("`{day}` and `{week}` overlap"))
+            .at(day, "every day")
+            .at(week, "")
             .help("times are in UTC")
             .report();
     }

@@ -182,6 +182,9 @@ async fn prod_is_guarded_until_its_guard_is_taken_off() {
 
     let open = ["--set", "protect=false"];
     world.on(&stack, "apply", &[&["--yes"], &open[..]].concat()).await.exits(0);
+    // Naming the stack is no answer to the question.
+    let unanswered = world.on(&stack, "destroy", &[&["--confirm", &name], &open[..]].concat()).await.exits(1);
+    assert!(unanswered.err.contains("--yes"), "{}", unanswered.err);
     destroy(&world, &stack, &open).await;
     prove(&world, &stack, &[]).await;
     nothing_is_left(&world).await;
