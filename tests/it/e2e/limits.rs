@@ -5,6 +5,10 @@ use ticketctl::{engine::Inventory, resource::Scan};
 
 use crate::e2e::world::World;
 
+/// What a plan may keep in memory of its own, in KiB. The rest of the 60 MB are pages of the binary, of which a development
+/// build has three times as many as a release build: those are for `make bench`.
+const MEMORY: u64 = 20 * 1024;
+
 /// What each call takes longer when the depth is measured: much more than all of them take otherwise.
 const DELAY: u64 = 3000;
 
@@ -24,7 +28,10 @@ async fn a_plan_of_the_applied_dev_stack_takes_forty_calls_two_deep() {
     // Whatever waits for one answer begins one delay after the first call, whatever waits for two answers in a row begins two
     // delays after it.
     world.slow_down(DELAY).await;
-    let calls = calls_of_a_plan(&world, &stack).await;
+    world.calls().await;
+    let memory = memory_of_a_plan(&world, &stack).await;
+    assert!((1..=MEMORY).contains(&memory), "{memory} KiB");
+    let calls = world.calls().await;
     let time = |call: &Value| call["time"].as_u64().expect("a time");
     let begun = calls.iter().map(time).min().expect("calls");
     let deep: Vec<_> = calls.iter().filter(|call| time(call) - begun >= 2 * DELAY).map(name).collect();
@@ -36,6 +43,25 @@ async fn calls_of_a_plan(world: &World, stack: &std::path::Path) -> Vec<Value> {
     world.calls().await;
     world.on(stack, "plan", &["--detailed-exitcode"]).await.exits(0);
     world.calls().await
+}
+
+/// The most memory of its own, in KiB, that a plan that finds nothing to do was seen with.
+async fn memory_of_a_plan(world: &World, stack: &std::path::Path) -> u64 {
+    let stack = stack.to_str().expect("a path in UTF-8");
+    let mut plan = world.command(&["plan", "-f", stack, "--detailed-exitcode"]).spawn().expect("the binary starts");
+    let status = format!("/proc/{}/status", plan.id());
+    let mut most = 0;
+    let ended = loop {
+        let told = std::fs::read_to_string(&status).unwrap_or_default();
+        let own = told.lines().find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse().ok());
+        most = most.max(own.unwrap_or(0));
+        if let Some(ended) = plan.try_wait().expect("its end") {
+            break ended;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert!(ended.success(), "{ended}");
+    most
 }
 
 fn name(call: &Value) -> String {
