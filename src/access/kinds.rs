@@ -4,6 +4,7 @@ use super::Actions;
 use crate::resource::{self, Kind, all_kinds};
 
 /// What ticketctl itself needs: who it is, its control bucket, the newest machine image, and the questions of the preflight.
+/// Service Quotas asks a service itself for some of its limits, with the caller's rights: those of Auto Scaling here.
 pub const GENERAL: &[&str] = &[
     "sts:GetCallerIdentity",
     "s3:CreateBucket",
@@ -20,6 +21,7 @@ pub const GENERAL: &[&str] = &[
     "iam:SimulatePrincipalPolicy",
     "rds:DescribeOrderableDBInstanceOptions",
     "servicequotas:GetServiceQuota",
+    "autoscaling:DescribeAccountLimits",
 ];
 
 /// What a listener with a certificate needs beside the actions of its kind: the preflight asks what the certificate is worth.

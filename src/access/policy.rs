@@ -30,10 +30,17 @@ pub struct Statement {
     pub conditions: BTreeMap<&'static str, Vec<String>>,
 }
 
+impl Statement {
+    /// Whether nothing binds it but the resources that it names.
+    fn only_names(&self) -> bool {
+        self.conditions.is_empty() && self.resources.iter().all(|resource| resource != "*")
+    }
+}
+
 /// What binds an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bond {
-    /// AWS lists without knowing a resource.
+    /// AWS knows no resource for it: a listing, and a few others.
     Nothing,
     /// It makes something in EC2 that has no tags yet.
     Region,
@@ -47,8 +54,6 @@ enum Bond {
     Names(&'static str),
 }
 
-/// The services that a stack hands roles to.
-const ROLE_TAKERS: [&str; 3] = ["ec2.amazonaws.com", "monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"];
 /// The services that make themselves a role when they are first used in an account.
 const ROLE_MAKERS: [&str; 4] = [
     "autoscaling.amazonaws.com",
@@ -59,14 +64,15 @@ const ROLE_MAKERS: [&str; 4] = [
 /// How much of a load balancer's name stays when it is shortened to 32 characters.
 const KEPT: usize = 22;
 
-/// The statements that a stack needs: the actions of its kinds, and those of ticketctl itself.
+/// The statements that a stack needs: the actions of its kinds, those of ticketctl itself, and what looks for and takes
+/// away any kind: one that the stack no longer has is still to be deleted.
 pub fn statements(blueprint: &Blueprint, place: &Place) -> Vec<Statement> {
     let kinds: BTreeSet<&str> = blueprint.nodes.values().map(|node| node.kind.as_str()).collect();
     let actions: Vec<Actions> = kinds.into_iter().filter_map(actions_of).collect();
     let made: BTreeSet<&str> = actions.iter().flat_map(|actions| actions.make.iter().copied()).collect();
-    // A look lists every kind: one that the stack no longer has is still to be taken away.
-    let looked = resource::all().iter().filter_map(|kind| Some(actions_of(kind.name())?.find)).flatten().copied();
-    let all = actions.iter().flat_map(Actions::all).chain(looked).chain(GENERAL.iter().copied());
+    let every = resource::all().iter().filter_map(|kind| actions_of(kind.name()));
+    let left = every.flat_map(|actions| [actions.find, actions.delete]).flatten().copied();
+    let all = actions.iter().flat_map(Actions::all).chain(left).chain(GENERAL.iter().copied());
     let mut bound: BTreeMap<Bond, BTreeSet<&'static str>> = BTreeMap::new();
     for action in all {
         bound.entry(bond(action, made.contains(action))).or_default().insert(action);
@@ -88,9 +94,10 @@ fn certificates(blueprint: &Blueprint) -> Vec<String> {
     arns.into_iter().map(str::to_owned).collect()
 }
 
-/// The statements as an IAM policy document. Without their names: a role takes 10,240 characters, and a large stack needs
-/// most of them.
+/// The statements as an IAM policy document, as short as they can be: a role takes 10,240 characters, and a large stack
+/// needs most of them. So they have no names, and those that only name resources are one.
 pub fn document(statements: &[Statement]) -> Value {
+    let (naming, others): (Vec<&Statement>, Vec<&Statement>) = statements.iter().partition(|one| one.only_names());
     let statement = |statement: &Statement| {
         let mut text = json!({
             "Effect": "Allow",
@@ -102,7 +109,16 @@ pub fn document(statements: &[Statement]) -> Value {
         }
         text
     };
-    json!({"Version": "2012-10-17", "Statement": statements.iter().map(statement).collect::<Vec<_>>()})
+    let all: Vec<Value> = others.into_iter().chain(&together(&naming)).map(statement).collect();
+    json!({"Version": "2012-10-17", "Statement": all})
+}
+
+/// Statements that only name resources as one. It allows what they allow: an ARN has its service in it, and no two of them
+/// are for one service.
+fn together(statements: &[&Statement]) -> Option<Statement> {
+    let actions: BTreeSet<_> = statements.iter().flat_map(|one| one.actions.iter().copied()).collect();
+    let resources = statements.iter().flat_map(|one| one.resources.iter().cloned()).collect();
+    (!actions.is_empty()).then(|| Statement { sid: "Names", actions, resources, conditions: BTreeMap::new() })
 }
 
 /// A list of one is written as that one.
@@ -121,6 +137,7 @@ fn bond(action: &'static str, makes: bool) -> Bond {
         ("iam", "PassRole") => Bond::PassRole,
         ("iam", "CreateServiceLinkedRole") => Bond::ServiceLinkedRole,
         ("iam", "SimulatePrincipalPolicy") | ("secretsmanager", "GetRandomPassword" | "ListSecrets") => Bond::Nothing,
+        ("sns", "Unsubscribe") => Bond::Nothing,
         ("s3" | "sns", _) | ("secretsmanager", "DescribeSecret") => Bond::Names(service),
         ("sts" | "kms" | "servicequotas" | "route53", _) => Bond::Nothing,
         // Metrics belong to nobody.
@@ -145,7 +162,8 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
         Bond::NewTags => ("Tag", everything(), is("aws:RequestTag/ticketctl:stack", &[stack])),
         Bond::OwnTags => ("Change", everything(), is("aws:ResourceTag/ticketctl:stack", &[stack])),
         Bond::PassRole => {
-            ("PassRole", vec![iam(&format!("role/ticketctl/{stack}/*"))], is("iam:PassedToService", &ROLE_TAKERS))
+            let roles = vec![iam(&format!("role/ticketctl/{stack}/*"))];
+            ("PassRole", roles, is("iam:PassedToService", &role_takers(partition)))
         }
         Bond::ServiceLinkedRole => {
             let roles = vec![iam("role/aws-service-role/*")];
@@ -201,10 +219,28 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
     Statement { sid, actions, resources, conditions }
 }
 
+/// The services that a stack hands roles to, by the names under which the roles trust them: EC2 has another in China.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
+fn role_takers(partition: &str) -> [&'static str; 3] {
+    let ec2 = if partition == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" };
+    [ec2, "monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"]
+}
+
+/// What the stack's bucket is called. A name that is shortened ends with a hash over the account: for any account only its
+/// beginning is known.
+fn bucket(stack: &str, account: &str, region: &str) -> String {
+    let of_one = Bucket::name_in(stack, "000000000000", region);
+    match account {
+        "*" if of_one != format!("{stack}-000000000000-{region}") => format!("{}*", name::beginning(stack, 63)),
+        "*" => format!("{stack}-*-{region}"),
+        account => Bucket::name_in(stack, account, region),
+    }
+}
+
 /// The stack's bucket and the control bucket, of which a stack has a folder.
 fn buckets(stack: &str, place: &Place) -> Vec<String> {
     let Place { partition, region, account } = place;
-    let own = Bucket::name_in(stack, account, region);
+    let own = bucket(stack, account, region);
     let control = format!("ticketctl-{account}-{region}");
     let paths = [own.clone(), format!("{own}/*"), control.clone(), format!("{control}/stacks/{stack}/*")];
     paths.map(|path| format!("arn:{partition}:s3:::{path}")).into()
@@ -223,8 +259,9 @@ mod tests {
     fn policy_with(file: &str, sets: &[String]) -> Vec<Statement> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(file);
         let stack = load(&path, sets).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
-        let place = Place { partition: "aws".into(), region: stack.region.clone(), account: "123456789012".into() };
-        statements(&compile(&stack, &facts(&stack)), &place)
+        let facts = facts(&stack);
+        let (partition, region) = (facts.partition.clone(), stack.region.clone());
+        statements(&compile(&stack, &facts), &Place { partition, region, account: "123456789012".into() })
     }
 
     #[test]
@@ -246,7 +283,65 @@ mod tests {
     fn a_stack_without_a_database_asks_for_none() {
         let all = |file| policy(file).into_iter().flat_map(|statement| statement.actions).collect::<BTreeSet<_>>();
         assert!(all("dev.yaml").contains("rds:CreateDBCluster"));
-        assert!(!all("localstack.yaml").iter().any(|action| action.starts_with("rds:Create")));
+        assert!(!all("localstack.yaml").contains("rds:CreateDBCluster"));
+    }
+
+    #[test]
+    fn whatever_a_stack_once_had_can_be_taken_away() {
+        let allowed: BTreeSet<_> = policy("localstack.yaml").into_iter().flat_map(|one| one.actions).collect();
+        for kind in resource::all() {
+            let actions = actions_of(kind.name()).expect("known");
+            let missing: Vec<_> = actions.delete.iter().filter(|action| !allowed.contains(*action)).collect();
+            assert!(missing.is_empty(), "{}: {missing:?}", kind.name());
+        }
+    }
+
+    #[test]
+    fn what_aws_knows_no_resource_for_is_bound_to_none() {
+        assert_eq!(bond("sns:Unsubscribe", false), Bond::Nothing);
+        assert_eq!(bond("sns:DeleteTopic", false), Bond::Names("sns"));
+        assert_eq!(bond("autoscaling:DescribeAccountLimits", false), Bond::Nothing);
+    }
+
+    #[test]
+    fn the_document_allows_the_same_in_fewer_words() {
+        let statements = policy("prod.yaml");
+        let document = document(&statements);
+        let written = document["Statement"].as_array().expect("statements");
+        let named: Vec<&Statement> = statements.iter().filter(|one| one.only_names()).collect();
+        let services =
+            |one: &Statement| one.actions.iter().map(|action| action.split(':').next()).collect::<BTreeSet<_>>();
+        let of: BTreeSet<_> = named.iter().flat_map(|one| services(one)).collect();
+        assert_eq!(of.len(), named.len(), "two statements are for one service");
+        assert_eq!(written.len(), statements.len() - named.len() + 1);
+        let names = written.last().expect("a statement");
+        let count = |list: &Value| list.as_array().map_or(1, Vec::len);
+        assert_eq!(count(&names["Action"]), named.iter().map(|one| one.actions.len()).sum::<usize>());
+        assert_eq!(count(&names["Resource"]), named.iter().map(|one| one.resources.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn roles_are_handed_to_whom_they_trust() {
+        let region = ["region=cn-northwest-1".to_owned()];
+        for (sets, ec2) in [(&region[..], "ec2.amazonaws.com.cn"), (&[][..], "ec2.amazonaws.com")] {
+            let pass =
+                policy_with("dev.yaml", sets).into_iter().find(|one| one.sid == "PassRole").expect("a statement");
+            assert_eq!(pass.conditions["iam:PassedToService"][0], ec2);
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_any_account_is_called_as_the_policy_says() {
+        let any = |stack: &str| bucket(stack, "*", "ap-northeast-2");
+        assert_eq!(any("shop-dev"), "shop-dev-*-ap-northeast-2");
+        for length in 12..60 {
+            let stack: String = "ticket-platform-".chars().cycle().take(length).collect();
+            let stack = stack.trim_end_matches('-');
+            let pattern = any(stack);
+            let (beginning, end) = pattern.split_once('*').expect("a pattern");
+            let name = bucket(stack, "123456789012", "ap-northeast-2");
+            assert!(name.starts_with(beginning) && name.ends_with(end), "{name} isn't {pattern}");
+        }
     }
 
     #[test]

@@ -82,10 +82,15 @@ async fn events(project: &Project, arguments: &Arguments, group: &str, since: i6
     })? {
         events.extend(page.events.unwrap_or_default());
     }
-    let boot = |event: &FilteredLogEvent| event.log_stream_name().unwrap_or_default().ends_with("/user-data");
-    events.retain(|event| boot(event) == arguments.boot);
+    events.retain(|event| is_wanted(event.log_stream_name().unwrap_or_default(), &arguments.service, arguments.boot));
     events.sort_by_key(|event| event.timestamp());
     Ok(events)
+}
+
+/// Streams are called `<instance>/<service>` and `<instance>/user-data`. The CloudWatch agent writes the service's metrics
+/// into the same group, under the service's name alone.
+fn is_wanted(stream: &str, service: &str, boot: bool) -> bool {
+    stream.split_once('/').is_some_and(|(_, what)| what == if boot { "user-data" } else { service })
 }
 
 fn print(event: &FilteredLogEvent) -> Result<()> {
@@ -105,4 +110,16 @@ fn tell_none(project: &Project, arguments: &Arguments) {
         _ => "; --since looks further back",
     };
     project.tell_warning(format_args!("{} wrote nothing in the last {since}{more}", arguments.service));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_no_lines_of_the_service() {
+        let streams = ["i-0123/web", "i-0123/user-data", "web"];
+        assert_eq!(streams.map(|stream| is_wanted(stream, "web", false)), [true, false, false]);
+        assert_eq!(streams.map(|stream| is_wanted(stream, "web", true)), [false, true, false]);
+    }
 }

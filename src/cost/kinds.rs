@@ -57,10 +57,16 @@ impl Priced for resource::VpcEndpoint {
 const ASSUMED_STORAGE_GIB: f64 = 10.0;
 
 impl Priced for resource::DbCluster {
-    fn price(estimator: &Estimator<'_>, id: &str, _: &Self::Spec) -> Vec<Line> {
+    fn price(estimator: &Estimator<'_>, id: &str, spec: &Self::Spec) -> Vec<Line> {
         let what = format!("Aurora storage, {ASSUMED_STORAGE_GIB} GiB");
         let size = Amount::always(ASSUMED_STORAGE_GIB);
-        vec![Line::of(id, what, estimator.month(Item::AuroraStorage), size).estimated()]
+        let mut lines = vec![Line::of(id, what, estimator.month(Item::AuroraStorage), size).estimated()];
+        // RDS keeps the password in Secrets Manager, which charges for it as for any other:
+        // <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-secrets-manager.html>
+        if spec.managed_password {
+            lines.push(Line::fixed(id, "secret of the master user", estimator.month(Item::Secret)));
+        }
+        lines
     }
 }
 

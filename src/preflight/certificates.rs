@@ -17,7 +17,7 @@ const SOON: i64 = 30;
 const DAY: i64 = 86_400;
 
 /// The steps that give a certificate to a listener, or may.
-pub fn steps(plan: &Plan) -> impl Iterator<Item = &Step> {
+fn steps(plan: &Plan) -> impl Iterator<Item = &Step> {
     let gives = |step: &&Step| matches!(step.action, Action::Create | Action::Replace | Action::Update);
     plan.steps.iter().filter(|step| step.kind == Listener::NAME).filter(gives)
 }

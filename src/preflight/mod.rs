@@ -17,6 +17,7 @@ use crate::{
     aws::{Class, Context, Error, Result},
     blueprint::Blueprint,
     engine::{Action, Plan, Step},
+    resource::{Kind, Subnet, root},
 };
 
 pub use outlook::{Month, Outlook};
@@ -93,11 +94,74 @@ impl<'a> Look<'a> {
     }
 
     /// The same, with what the stack wants of each.
-    fn wanted<K: crate::resource::Kind>(&self) -> Vec<(&'a str, K::Spec)> {
+    fn wanted<K: Kind>(&self) -> Vec<(&'a str, K::Spec)> {
         let spec = |step: &'a Step| {
             let node = self.blueprint.nodes.get(&step.id)?;
             Some((step.id.as_str(), serde_json::from_value(node.spec.clone()).ok()?))
         };
         self.made(K::NAME).filter_map(spec).collect()
+    }
+}
+
+/// The steps that make something of a kind, or change one of these attributes of it.
+fn touching<'a>(plan: &'a Plan, kind: &str, attributes: &[&str]) -> impl Iterator<Item = &'a Step> {
+    let touches = move |step: &&Step| match step.action {
+        Action::Create | Action::Replace => true,
+        Action::Update => step.attributes.iter().any(|attribute| attributes.contains(&root(&attribute.path))),
+        Action::Delete | Action::Wait => false,
+    };
+    plan.steps.iter().filter(move |step| step.kind == kind).filter(touches)
+}
+
+/// The zone of a subnet of the stack.
+fn zone_of(blueprint: &Blueprint, subnet: &str) -> Option<String> {
+    let node = blueprint.nodes.get(subnet).filter(|node| node.kind == Subnet::NAME)?;
+    node.spec["zone"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        blueprint::compile,
+        engine::{Attribute, FORMAT_VERSION, Summary},
+        export::cloudformation::facts,
+        resource::Effect,
+    };
+    use serde_json::{Value, json};
+
+    /// What a stack of two zones with these parts means.
+    pub fn blueprint(parts: Value) -> Blueprint {
+        let mut stack = json!({
+            "project": "shop",
+            "environment": "dev",
+            "region": "ap-northeast-2",
+            "network": {"zones": ["a", "c"], "nat": "single"},
+        });
+        stack.as_object_mut().expect("an object").extend(parts.as_object().cloned().unwrap_or_default());
+        let stack = serde_json::from_value(stack).expect("a stack");
+        compile(&stack, &facts(&stack))
+    }
+
+    pub fn step(id: &str, kind: &str, action: Action, attributes: &[&str]) -> Step {
+        let attribute = |path: &&str| Attribute {
+            path: (*path).to_owned(),
+            before: Value::Null,
+            after: Value::Null,
+            effect: Effect::InPlace,
+        };
+        let attributes = attributes.iter().map(attribute).collect();
+        Step { id: id.into(), kind: kind.into(), action, reasons: Vec::new(), attributes, aws_id: None }
+    }
+
+    pub fn plan(steps: Vec<Step>) -> Plan {
+        Plan {
+            format_version: FORMAT_VERSION,
+            stack: "shop-dev".into(),
+            summary: Summary::default(),
+            steps,
+            waits: Vec::new(),
+            omitted: Vec::new(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::{Finding, Look};
 use crate::{
-    aws::{Context, Error, Result},
+    aws::{Class, Context, Error, Result},
     engine::{Action, Step},
     resource::Vpc,
 };
@@ -45,10 +45,11 @@ fn exists<'a>(look: &Look<'a>, step: &'a Step) -> Option<(String, BoxFuture<'a, 
     let name = look.blueprint.nodes.get(&step.id)?.spec["name"].as_str()?.to_owned();
     let asked = name.clone();
     let question = match step.kind.as_str() {
-        "role" => async move { some(cx.iam.get_role().role_name(asked).send().await) }.boxed(),
-        "instance_profile" => {
-            async move { some(cx.iam.get_instance_profile().instance_profile_name(asked).send().await) }.boxed()
+        "role" => async move { as_far_as_known(some(cx.iam.get_role().role_name(asked).send().await)) }.boxed(),
+        "instance_profile" => async move {
+            as_far_as_known(some(cx.iam.get_instance_profile().instance_profile_name(asked).send().await))
         }
+        .boxed(),
         "load_balancer" => async move { some(cx.elb.describe_load_balancers().names(asked).send().await) }.boxed(),
         "target_group" => async move { some(cx.elb.describe_target_groups().names(asked).send().await) }.boxed(),
         "launch_template" => async move {
@@ -69,6 +70,10 @@ fn exists<'a>(look: &Look<'a>, step: &'a Step) -> Option<(String, BoxFuture<'a, 
         }
         "db_instance" => {
             async move { some(cx.rds.describe_db_instances().db_instance_identifier(asked).send().await) }.boxed()
+        }
+        "replication_group" => {
+            let call = cx.elasticache.describe_replication_groups().replication_group_id(asked);
+            async move { some(call.send().await) }.boxed()
         }
         "bucket" => async move {
             match cx.s3.head_bucket().bucket(asked).send().await.map_err(Error::from) {
@@ -93,6 +98,15 @@ fn none(error: Error) -> Result<bool> {
     if error.is_not_found() { Ok(false) } else { Err(error) }
 }
 
+/// IAM refuses a name that isn't at the stack's own path, there or not, to whoever may read only what is: the least policy
+/// allows no more.
+fn as_far_as_known(answer: Result<bool>) -> Result<bool> {
+    match answer {
+        Err(error) if error.class() == Class::Refused => Ok(false),
+        answer => answer,
+    }
+}
+
 /// Networks whose addresses a new VPC shares: the two can never be peers.
 pub async fn overlaps(look: &Look<'_>) -> Result<Vec<Finding>> {
     let new: Vec<Ipv4Net> = look.wanted::<Vpc>().iter().filter_map(|(_, spec)| spec.cidr.parse().ok()).collect();
@@ -115,4 +129,18 @@ pub async fn overlaps(look: &Look<'_>) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_may_not_be_asked_for_is_not_known() {
+        let error = |code: &str| Error { code: code.into(), ..Error::unexpected("iam", "GetRole", "text") };
+        assert_eq!(as_far_as_known(none(error("AccessDenied"))).ok(), Some(false));
+        assert_eq!(as_far_as_known(none(error("NoSuchEntity"))).ok(), Some(false));
+        assert!(as_far_as_known(none(error("ServiceFailureException"))).is_err());
+        assert!(matches!(as_far_as_known(Ok(true)), Ok(true)));
+    }
 }

@@ -51,10 +51,7 @@ impl Outlook {
             return Ok(None);
         }
         let forecast = engine::forecast(plan, blueprint, inventory)?;
-        let makes = plan.summary.create + plan.summary.replace > 0;
-        // A listener that is there may be given another certificate.
-        let asks = makes || super::certificates::steps(plan).next().is_some();
-        let preflight = async { if asks { super::run(cx, blueprint, plan, Scope::Plan).await } else { Vec::new() } };
+        let preflight = super::run(cx, blueprint, plan, Scope::Plan);
         let (preflight, last_time) = tokio::join!(preflight, last_time(cx, plan));
         let month = month(blueprint, inventory, &cx.region);
         Ok(Some(Outlook { preflight, forecast, last_time, month }))

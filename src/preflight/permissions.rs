@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Look, Scope};
 use crate::{
     access::{self, Place, Statement, actions_of},
-    aws::{Context, Error, Result, partition},
+    aws::{Class, Context, Error, Result, partition},
     engine::{Action, Step},
 };
 
@@ -67,14 +67,21 @@ async fn principal(cx: &Context) -> Result<Option<String>> {
     if arn.ends_with(":root") {
         return Ok(None);
     }
-    match role_of(arn) {
-        // A session's ARN lacks the role's path.
-        Some(role) => {
-            let answer = cx.iam.get_role().role_name(role).send().await?;
-            Ok(answer.role().map(|role| role.arn().to_owned()))
-        }
-        None => Ok(Some(arn.to_owned())),
+    let Some(role) = role_of(arn) else { return Ok(Some(arn.to_owned())) };
+    // A session's ARN lacks the role's path.
+    match cx.iam.get_role().role_name(role).send().await.map_err(Error::from) {
+        Ok(answer) => Ok(answer.role().map(|role| role.arn().to_owned())),
+        // Whoever may read only the stack's own roles. Most roles have no path.
+        Err(error) if error.class() == Class::Refused => Ok(without_path(arn)),
+        Err(error) => Err(error),
     }
+}
+
+/// The ARN of a session's role, if the role has no path.
+fn without_path(session: &str) -> Option<String> {
+    let mut parts = session.split(':').skip(1);
+    let (partition, account) = (parts.next()?, parts.nth(2)?);
+    Some(format!("arn:{partition}:iam::{account}:role/{}", role_of(session)?))
 }
 
 /// `arn:aws:sts::123456789012:assumed-role/<role>/<session>` → `<role>`.
@@ -142,6 +149,8 @@ mod tests {
     fn a_session_is_its_role() {
         assert_eq!(role_of("arn:aws:sts::123456789012:assumed-role/ci/run-7"), Some("ci"));
         assert_eq!(role_of("arn:aws:iam::123456789012:user/kim"), None);
+        let session = "arn:aws-cn:sts::123456789012:assumed-role/ci/run-7";
+        assert_eq!(without_path(session).as_deref(), Some("arn:aws-cn:iam::123456789012:role/ci"));
         assert_eq!(concrete("arn:aws:sqs:*:1:shop-dev-*"), "arn:aws:sqs:x:1:shop-dev-x");
     }
 }

@@ -1,11 +1,14 @@
 //! How much of what the account may have is left.
 
-use aws_sdk_ec2::types::{Filter, Instance, InstanceType};
-use std::collections::BTreeMap;
+use aws_sdk_ec2::types::{Filter, Instance, InstanceLifecycleType, InstanceType};
+use aws_sdk_servicequotas::types::ServiceQuota;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Look};
+use super::{Finding, Look, zone_of};
 use crate::{
     aws::{Context, Error, Result},
+    blueprint::Blueprint,
+    engine::Step,
     resource::{Address, AutoScalingGroup, Kind, LaunchTemplate, NatGateway, Vpc, targets},
 };
 
@@ -47,7 +50,16 @@ pub async fn ask(look: &Look<'_>) -> Result<Vec<Finding>> {
 /// How many there may be, if there is a limit.
 async fn limit(cx: &Context, quota: &Quota) -> Result<Option<f64>> {
     let answer = cx.quotas.get_service_quota().service_code(quota.service).quota_code(quota.code).send().await;
-    Ok(answer.map_err(Error::from)?.quota().and_then(|quota| quota.value()))
+    answer.map_err(Error::from)?.quota().map_or(Ok(None), value)
+}
+
+/// The value of a quota. An answer may say that it isn't the account's: Service Quotas couldn't ask the service itself.
+/// Source: <https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ErrorReason.html>
+fn value(quota: &ServiceQuota) -> Result<Option<f64>> {
+    let Some(reason) = quota.error_reason() else { return Ok(quota.value()) };
+    let code = reason.error_code().map(|code| code.as_str().to_owned()).unwrap_or_default();
+    let message = reason.error_message().unwrap_or("the limit isn't known");
+    Err(Error { code, ..Error::unexpected("servicequotas", "GetServiceQuota", message) })
 }
 
 /// How many more would be too many, in words.
@@ -84,9 +96,10 @@ async fn addresses(look: &Look<'_>) -> Result<Option<Finding>> {
     compare(look.cx, &ADDRESSES, used, more).await
 }
 
-/// The stack has one per zone at most, so the fullest zone decides.
+/// The stack has one per zone at most, so the fullest of its zones decides.
 async fn gateways(look: &Look<'_>) -> Result<Option<Finding>> {
-    if look.made(NatGateway::NAME).next().is_none() {
+    let planned = zones_of_gateways(look.blueprint, look.made(NatGateway::NAME));
+    if planned.is_empty() {
         return Ok(None);
     }
     let alive = Filter::builder().name("state").values("pending").values("available").build();
@@ -96,11 +109,24 @@ async fn gateways(look: &Look<'_>) -> Result<Option<Finding>> {
     let subnets = subnets.collect::<std::result::Result<Vec<_>, _>>().await?;
     let zones: BTreeMap<_, _> =
         subnets.iter().filter_map(|subnet| Some((subnet.subnet_id()?, subnet.availability_zone()?))).collect();
+    let taken = gateways.iter().filter_map(|gateway| zones.get(gateway.subnet_id()?).copied());
+    compare(look.cx, &GATEWAYS, fullest(&planned, taken), 1).await
+}
+
+/// The zones that get a gateway.
+fn zones_of_gateways<'a>(blueprint: &Blueprint, made: impl Iterator<Item = &'a Step>) -> BTreeSet<String> {
+    let subnets =
+        made.filter_map(|step| targets(blueprint.nodes.get(&step.id)?.spec.get("subnet")?).into_iter().next());
+    subnets.filter_map(|subnet| zone_of(blueprint, &subnet.id)).collect()
+}
+
+/// How many there are in that of the planned zones that has most of them.
+fn fullest<'a>(planned: &BTreeSet<String>, taken: impl Iterator<Item = &'a str>) -> usize {
     let mut used: BTreeMap<&str, usize> = BTreeMap::new();
-    for zone in gateways.iter().filter_map(|gateway| zones.get(gateway.subnet_id()?)) {
+    for zone in taken.filter(|zone| planned.contains(*zone)) {
         *used.entry(zone).or_default() += 1;
     }
-    compare(look.cx, &GATEWAYS, used.into_values().max().unwrap_or_default(), 1).await
+    used.into_values().max().unwrap_or_default()
 }
 
 async fn groups(look: &Look<'_>) -> Result<Option<Finding>> {
@@ -137,8 +163,10 @@ async fn processors(look: &Look<'_>) -> Result<Option<Finding>> {
     Ok(too_many(&PROCESSORS, most, used, more))
 }
 
+/// The virtual processors with which an instance counts. Spot instances have a quota of their own.
 fn of_instance(instance: &Instance) -> Option<usize> {
-    is_standard(instance.instance_type()?.as_str()).then_some(())?;
+    let is_spot = instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot);
+    (!is_spot && is_standard(instance.instance_type()?.as_str())).then_some(())?;
     let options = instance.cpu_options()?;
     usize::try_from(options.core_count()? * options.threads_per_core()?).ok()
 }
@@ -157,4 +185,44 @@ fn machines(look: &Look<'_>) -> Vec<(String, usize)> {
     };
     let machines = look.wanted::<AutoScalingGroup>().into_iter().filter_map(machine);
     machines.filter(|(machine, _)| is_standard(machine)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::Action,
+        preflight::tests::{blueprint, step},
+    };
+    use aws_sdk_ec2::types::CpuOptions;
+    use aws_sdk_servicequotas::types::{ErrorCode, ErrorReason};
+
+    #[test]
+    fn a_value_that_the_service_was_not_asked_for_is_none() {
+        let quota = ServiceQuota::builder().value(5.0);
+        assert_eq!(value(&quota.clone().build()).ok(), Some(Some(5.0)));
+        let reason =
+            ErrorReason::builder().error_code(ErrorCode::DependencyAccessDeniedError).error_message("no right");
+        let error = value(&quota.error_reason(reason.build()).build()).expect_err("not the account's");
+        assert!(error.to_string().ends_with("DEPENDENCY_ACCESS_DENIED_ERROR: no right"), "{error}");
+    }
+
+    #[test]
+    fn only_the_zones_that_get_a_gateway_count() {
+        let blueprint = blueprint(serde_json::json!({}));
+        let step = step("nat-a", NatGateway::NAME, Action::Create, &[]);
+        let planned = zones_of_gateways(&blueprint, [&step].into_iter());
+        assert_eq!(planned, BTreeSet::from(["ap-northeast-2a".to_owned()]));
+        let taken = ["ap-northeast-2c", "ap-northeast-2a", "ap-northeast-2c", "ap-northeast-2c"];
+        assert_eq!(fullest(&planned, taken.into_iter()), 1);
+        assert_eq!(fullest(&planned, ["ap-northeast-2c"].into_iter()), 0);
+    }
+
+    #[test]
+    fn spot_instances_have_a_quota_of_their_own() {
+        let cores = CpuOptions::builder().core_count(2).threads_per_core(2).build();
+        let instance = Instance::builder().instance_type(InstanceType::M5Xlarge).cpu_options(cores);
+        assert_eq!(of_instance(&instance.clone().build()), Some(4));
+        assert_eq!(of_instance(&instance.instance_lifecycle(InstanceLifecycleType::Spot).build()), None);
+    }
 }

@@ -6,11 +6,14 @@ use super::{
     intrinsic::Fact,
     resource::{CloudFormation, Part, Resource, tag_list},
 };
-use crate::resource::{
-    AutoScalingGroup, LaunchTemplate, ScalingPolicy,
-    auto_scaling_group::{AutoScalingGroupSpec, GRANULARITY},
-    launch_template::{LaunchTemplateSpec, Metadata, Volume},
-    scaling_policy::{Rule, ScalingPolicySpec},
+use crate::{
+    aws::{Tags, tags},
+    resource::{
+        AutoScalingGroup, LaunchTemplate, ScalingPolicy,
+        auto_scaling_group::{AutoScalingGroupSpec, GRANULARITY},
+        launch_template::{LaunchTemplateSpec, Metadata, Volume},
+        scaling_policy::{Rule, ScalingPolicySpec},
+    },
 };
 
 impl CloudFormation for LaunchTemplate {
@@ -39,7 +42,7 @@ impl CloudFormation for LaunchTemplate {
             // Both are marks of ticketctl's on what is there.
             rolled_back: _,
         } = spec;
-        let tags = tag_list(&super::exported_tags(&instance_tags));
+        let tags = super::exported_tags(&instance_tags);
         let volume = json!({
             "VolumeSize": size,
             "VolumeType": kind,
@@ -56,8 +59,8 @@ impl CloudFormation for LaunchTemplate {
             "Monitoring": {"Enabled": detailed_monitoring},
             "UserData": {"Fn::Base64": user_data},
             "TagSpecifications": [
-                {"ResourceType": "instance", "Tags": tags},
-                {"ResourceType": "volume", "Tags": tags},
+                {"ResourceType": "instance", "Tags": tag_list(&with_owner(&tags, part.stack))},
+                {"ResourceType": "volume", "Tags": tag_list(&tags)},
             ],
         });
         Resource::new::<LaunchTemplate>(json!({
@@ -66,6 +69,14 @@ impl CloudFormation for LaunchTemplate {
             "TagSpecifications": [{"ResourceType": "launch-template", "Tags": part.tags()}],
         }))
     }
+}
+
+/// With the one tag of ticketctl's that instances need: their role lets them tell how their boot went only on instances
+/// that carry it.
+fn with_owner(tags: &Tags, stack: &str) -> Tags {
+    let mut tags = tags.clone();
+    tags.insert(tags::STACK.to_owned(), stack.to_owned());
+    tags
 }
 
 impl CloudFormation for AutoScalingGroup {
@@ -111,13 +122,32 @@ impl CloudFormation for AutoScalingGroup {
             "MetricsCollection": metrics,
             "Tags": tags,
         }));
-        // An update keeps the number of instances that auto scaling has chosen, and moves to a new version in small steps.
-        group.update_policy = Some(json!({
-            "AutoScalingScheduledAction": {"IgnoreUnmodifiedGroupSizeProperties": true},
-            "AutoScalingRollingUpdate": {"MinInstancesInService": min.to_string(), "MaxBatchSize": "1"},
-        }));
+        group.update_policy = Some(update_policy(min, max));
         group
     }
+}
+
+/// What scaling may not do while CloudFormation counts the instances.
+/// Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html>
+const SUSPENDED: [&str; 5] =
+    ["HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions"];
+/// How long CloudFormation waits for one new instance before it goes on to the next: no instance sends it a signal.
+const PAUSE: &str = "PT5M";
+
+/// An update leaves the group's size as auto scaling has chosen it, and replaces instances one by one. CloudFormation wants
+/// room for one above those that stay in service, so that a group of fixed size has one fewer for a while. A group that is
+/// scaled out may be taken down to the same number: a template can't know how many run, only who deploys it can, and
+/// chooses a quiet hour.
+fn update_policy(min: i32, max: i32) -> Value {
+    json!({
+        "AutoScalingScheduledAction": {"IgnoreUnmodifiedGroupSizeProperties": true},
+        "AutoScalingRollingUpdate": {
+            "MinInstancesInService": min.min(max - 1).max(0).to_string(),
+            "MaxBatchSize": "1",
+            "PauseTime": PAUSE,
+            "SuspendProcesses": SUSPENDED,
+        },
+    })
 }
 
 impl CloudFormation for ScalingPolicy {

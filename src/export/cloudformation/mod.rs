@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     aws::{Tags, partition, tags},
     blueprint::{Artifact, Blueprint, Facts, Node, artifact_prefix},
-    resource::targets,
+    resource::{Bucket, targets},
     stack::{Stack, facts::instances::architecture},
 };
 use intrinsic::Intrinsics;
@@ -41,8 +41,11 @@ const ACCOUNT: &str = "730418529613";
 
 /// The facts for a template that fits any account: what only AWS knows is left to the template's parameters.
 pub fn facts(stack: &Stack) -> Facts {
+    let ids = parameter_ids(stack);
+    let names = Names::new(ids.iter().map(String::as_str));
     let architectures = stack.services.values().map(|service| architecture(&service.instances.instance_type));
-    let images = architectures.map(|architecture| (architecture.to_owned(), parameter(&image_parameter(architecture))));
+    let image = |architecture: &str| reference(names.of(&image_parameter(architecture)));
+    let images = architectures.map(|architecture| (architecture.to_owned(), image(architecture)));
     let place = Facts {
         account: ACCOUNT.into(),
         partition: partition(&stack.region).into(),
@@ -52,21 +55,29 @@ pub fn facts(stack: &Stack) -> Facts {
         subnets: BTreeMap::new(),
     };
     let artifacts = stack.services.iter().filter(|(_, service)| service.artifact.is_some());
-    let artifact = |name: &str| Artifact::new(&place, &stack.name(), parameter(&artifact_parameter(name)));
+    let artifact = |name: &str| Artifact::new(&place, &stack.name(), reference(names.of(&artifact_parameter(name))));
     let artifacts = artifacts.map(|(name, _)| (name.clone(), artifact(name))).collect();
     Facts { artifacts, ..place }
 }
 
-fn parameter(name: &str) -> String {
+fn reference(name: &str) -> String {
     format!("{}{name}{}", crate::resource::OPEN, crate::resource::CLOSE)
 }
 
+/// The ids of all parameters, among which names are given as among the nodes.
+fn parameter_ids(stack: &Stack) -> BTreeSet<String> {
+    let images =
+        stack.services.values().map(|service| architecture(&service.instances.instance_type)).map(image_parameter);
+    let artifacts = stack.services.iter().filter(|(_, service)| service.artifact.is_some());
+    images.chain(artifacts.map(|(name, _)| artifact_parameter(name))).collect()
+}
+
 fn image_parameter(architecture: &str) -> String {
-    format!("Image{}", names::pascal(architecture))
+    format!("image-{architecture}")
 }
 
 fn artifact_parameter(service: &str) -> String {
-    format!("Artifact{}", names::pascal(service))
+    format!("artifact-{service}")
 }
 
 /// The template of a blueprint that was compiled with [`facts`].
@@ -74,8 +85,11 @@ fn artifact_parameter(service: &str) -> String {
 /// # Panics
 /// If the blueprint refers to something that it doesn't have, or asks a kind for an output that no blueprint asks for.
 pub fn template(stack: &Stack, blueprint: &Blueprint) -> Value {
-    let parameters = parameters(stack);
-    let names = Names::new(blueprint.nodes.keys().map(String::as_str));
+    let blueprint = &of_any_account(blueprint);
+    let ids = parameter_ids(stack);
+    // The parameters first, so that they are called as `facts` says.
+    let names = Names::new(ids.iter().chain(blueprint.nodes.keys()).map(String::as_str));
+    let parameters = parameters(stack, &names);
     let intrinsics = Intrinsics { blueprint, names: &names, parameters: &parameters };
     let written: IndexMap<&str, Resource> =
         blueprint.nodes.iter().map(|(id, node)| (id.as_str(), write(blueprint, id, node))).collect();
@@ -107,6 +121,33 @@ pub fn template(stack: &Stack, blueprint: &Blueprint) -> Value {
         "Resources": resources,
         "Outputs": outputs(&intrinsics, blueprint),
     })
+}
+
+/// The blueprint without a name that only the stand-in for the account has. A bucket's name that is shortened hides the
+/// account in its hash: whatever says it refers to the bucket instead, and CloudFormation chooses the name.
+fn of_any_account(blueprint: &Blueprint) -> Blueprint {
+    let mut blueprint = blueprint.clone();
+    let name = blueprint.nodes.get(Bucket::ID).and_then(|bucket| bucket.spec["name"].as_str()).map(str::to_owned);
+    let Some(name) = name.filter(|name| !name.contains(ACCOUNT)) else { return blueprint };
+    for (id, node) in &mut blueprint.nodes {
+        if id == Bucket::ID {
+            node.tags.remove("Name");
+            replace(&mut node.spec["policy"], &name, &reference(Bucket::ID));
+        } else {
+            replace(&mut node.spec, &name, &reference(Bucket::ID));
+        }
+    }
+    blueprint
+}
+
+/// Puts another text in the place of one, wherever it stands.
+fn replace(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) => *text = text.replace(from, to),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, from, to)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| replace(field, from, to)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn write(blueprint: &Blueprint, id: &str, node: &Node) -> Resource {
@@ -171,13 +212,13 @@ fn companions(names: &Names, written: &IndexMap<&str, Resource>, id: &str) -> Ve
 }
 
 /// What whoever deploys the template chooses.
-fn parameters(stack: &Stack) -> BTreeMap<String, Value> {
+fn parameters(stack: &Stack, names: &Names) -> BTreeMap<String, Value> {
     let mut parameters = BTreeMap::new();
     for (name, service) in &stack.services {
         let architecture = architecture(&service.instances.instance_type);
         let newest = crate::blueprint::newest_image_parameter(architecture);
         parameters.insert(
-            image_parameter(architecture),
+            names.of(&image_parameter(architecture)).to_owned(),
             json!({
                 "Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
                 "Description": format!("Machine image of the {architecture} instances, by the name of its SSM parameter"),
@@ -186,7 +227,7 @@ fn parameters(stack: &Stack) -> BTreeMap<String, Value> {
         );
         if service.artifact.is_some() {
             parameters.insert(
-                artifact_parameter(name),
+                names.of(&artifact_parameter(name)).to_owned(),
                 json!({
                     "Type": "String",
                     "Description": format!(

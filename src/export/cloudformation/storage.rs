@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    ACCOUNT,
     intrinsic::Fact,
     resource::{CloudFormation, Part, Resource},
 };
@@ -28,7 +29,8 @@ impl CloudFormation for Bucket {
         let BucketSpec { name, versioning, block_public_access: block, policy, lifecycle, empty_on_destroy } = spec;
         let rules: Vec<Value> = lifecycle.into_iter().map(|(id, rule)| lifecycle_rule(&id, &rule)).collect();
         let bucket = Resource::new::<Bucket>(json!({
-            "BucketName": name,
+            // One without the account in it would be the same in all accounts.
+            "BucketName": Some(name).filter(|name| name.contains(ACCOUNT)),
             "BucketEncryption": {
                 "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}],
             },

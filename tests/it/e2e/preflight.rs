@@ -32,10 +32,15 @@ async fn strangers_full_quotas_and_missing_machines_are_told_and_stop_no_plan() 
     let role =
         cx.iam.create_role().role_name("ticketing-dev-ap-northeast-2-instance").assume_role_policy_document(trust);
     role.send().await.expect("a role");
+    let redis = cx.elasticache.create_replication_group().replication_group_id("ticketing-dev-redis");
+    let redis = redis.replication_group_description("theirs").num_cache_clusters(1).cache_node_type("cache.t3.micro");
+    redis.send().await.expect("a replication group");
     let more = ["--set", "services.web.instances.type=p5.48xlarge", "--format", "json"];
     let plan = world.on(&stack, "plan", &more).await.exits(0).json();
     let problems = texts(&plan["outlook"], "problem").join("\n");
-    for part in ["5 VPCs", "role called ticketing-dev-ap-northeast-2-instance", "p5.48xlarge isn't offered"] {
+    let strangers =
+        ["role called ticketing-dev-ap-northeast-2-instance", "replication group called ticketing-dev-redis"];
+    for part in strangers.into_iter().chain(["5 VPCs", "p5.48xlarge isn't offered"]) {
         assert!(problems.contains(part), "{part} in {problems}");
     }
     let warnings = texts(&plan["outlook"], "warning");
@@ -61,6 +66,12 @@ async fn a_change_says_what_it_interrupts_and_what_it_costs_more() {
     assert!((more - 2.0 * 0.125 * 730.0).abs() < 0.01, "{outlook}");
     let plan = world.on(&stack, "plan", &["--set", "database.class=db.t3.large"]).await.exits(0);
     assert!(plan.out.contains("Cost: about $") && plan.out.contains("(+$182.50)"), "{}", plan.out);
+
+    // Groups that are there may be given machines that AWS doesn't have.
+    let plan =
+        world.on(&stack, "plan", &["--set", "services.web.instances.type=p5.48xlarge", "--format", "json"]).await;
+    let outlook = plan.exits(0).json()["outlook"].clone();
+    assert!(texts(&outlook, "problem").iter().any(|text| text.contains("p5.48xlarge isn't offered")), "{outlook}");
 
     // The same again is told by the record of the first.
     world.on(&stack, "destroy", &["--yes"]).await.exits(0);
