@@ -186,12 +186,14 @@ fn main(intrinsics: &Intrinsics<'_>, id: &str, node: &Node, resource: &Resource,
 /// everything that the node needs, such as the attachment of the internet gateway.
 fn depends_on(names: &Names, written: &IndexMap<&str, Resource>, id: &str, node: &Node) -> BTreeSet<String> {
     let mut needs: BTreeSet<String> = node.after.iter().map(|(other, _)| names.of(other).to_owned()).collect();
-    for other in node.dependencies().keys() {
+    // A companion's property may refer to the resource that it belongs to.
+    let others: Vec<String> = node.dependencies().into_keys().filter(|other| other != id).collect();
+    for other in &others {
         needs.extend(companions(names, written, other));
     }
     // What a property that CloudFormation doesn't have refers to.
     let spoken: BTreeSet<String> = targets(&written[id].properties).into_iter().map(|target| target.id).collect();
-    let silent = node.dependencies().into_keys().filter(|other| !spoken.contains(other));
+    let silent = others.into_iter().filter(|other| !spoken.contains(other));
     needs.extend(silent.map(|other| names.of(&other).to_owned()));
     needs
 }

@@ -194,6 +194,7 @@ fn a_shortened_bucket_name_is_left_to_cloudformation() {
     let long = of_file("prod.yaml", &long.each_ref().map(String::as_str));
     let bucket = &long["Resources"]["Bucket"]["Properties"];
     assert_eq!(bucket["BucketName"], Value::Null);
+    assert_eq!(long["Resources"]["Bucket"]["DependsOn"], Value::Null, "it waits for itself");
     let attributes = &long["Resources"]["LoadBalancer"]["Properties"]["LoadBalancerAttributes"];
     assert!(attributes.to_string().contains(r#""access_logs.s3.bucket","Value":{"Ref":"Bucket"}"#), "{attributes}");
     let role = &long["Resources"]["RoleInstance"]["Properties"]["Policies"];
