@@ -1,6 +1,7 @@
 //! What a plan says before anything is made.
 
 use serde_json::Value;
+use std::time::Duration;
 
 use crate::{checks::requests::prove, e2e::world::World};
 
@@ -35,6 +36,15 @@ async fn strangers_full_quotas_and_missing_machines_are_told_and_stop_no_plan() 
     let redis = cx.elasticache.create_replication_group().replication_group_id("ticketing-dev-redis");
     let redis = redis.replication_group_description("theirs").num_cache_clusters(1).cache_node_type("cache.t3.micro");
     redis.send().await.expect("a replication group");
+    // Until it is there nobody can tell whose it is.
+    for pause in 0.. {
+        let groups = cx.elasticache.describe_replication_groups().send().await.expect("groups");
+        if groups.replication_groups().iter().all(|group| group.status() == Some("available")) {
+            break;
+        }
+        assert!(pause < 300, "it doesn't become available");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let more = ["--set", "services.web.instances.type=p5.48xlarge", "--format", "json"];
     let plan = world.on(&stack, "plan", &more).await.exits(0).json();
     let problems = texts(&plan["outlook"], "problem").join("\n");
