@@ -191,12 +191,13 @@ fn environment(stack: &Stack, facts: &Facts, service: &str, wanted: &Service) ->
 }
 
 /// Connections to the database that each instance may take, so that all at their most have room: nine tenths of what the
-/// class allows. The program has little use for more than 16.
+/// class allows. The program has little use for more than 16. In coarse steps, since another number is another release.
 fn connections(stack: &Stack) -> Option<u32> {
     let limit = max_connections(&stack.database.as_ref()?.class)?;
     // One more of each service while a release comes in.
     let most: u32 = stack.services.values().map(|service| service.instances.max + 1).sum();
-    Some((limit * 9 / 10 / most.max(1)).clamp(FEWEST_CONNECTIONS, 16))
+    let fits = |share: &u32| share * most <= limit * 9 / 10;
+    Some([16, 8].into_iter().find(fits).unwrap_or(FEWEST_CONNECTIONS))
 }
 
 fn group(
@@ -371,7 +372,7 @@ mod tests {
         let database = |class: &str, service: serde_json::Value| json!({"services": {"web": service}, "database": {"class": class}});
         let told = |share: &str| Some((share.to_owned(), json!(900)));
         assert_eq!(script(database("db.t3.medium", json!({}))), told("4"));
-        assert_eq!(script(database("db.t3.medium", json!({"instances": {"max": 7}}))), told("10"));
+        assert_eq!(script(database("db.t3.medium", json!({"instances": {"max": 7}}))), told("8"));
         assert_eq!(script(database("db.r6g.xlarge", json!({}))), told("16"));
         let written = json!({"env": {"TICKETING_DATABASE_CONNECTIONS": "99"}});
         assert_eq!(script(database("db.t3.medium", written)), told("99"));
