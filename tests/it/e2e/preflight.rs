@@ -35,7 +35,9 @@ async fn strangers_full_quotas_and_missing_machines_are_told_and_stop_no_plan() 
     role.send().await.expect("a role");
     let redis = cx.elasticache.create_replication_group().replication_group_id("ticketing-dev-redis");
     let redis = redis.replication_group_description("theirs").num_cache_clusters(1).cache_node_type("cache.t3.micro");
-    redis.send().await.expect("a replication group");
+    // Without any tag it could be that of an emulator that keeps none.
+    let tag = aws_sdk_elasticache::types::Tag::builder().key("owner").value("them").build();
+    redis.tags(tag).send().await.expect("a replication group");
     // Until it is there nobody can tell whose it is.
     for pause in 0.. {
         let groups = cx.elasticache.describe_replication_groups().send().await.expect("groups");
