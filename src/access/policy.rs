@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Actions, CERTIFICATE, GENERAL, actions_of};
 use crate::{
-    blueprint::Blueprint,
+    blueprint::{Blueprint, ec2_principal},
     resource::{self, Bucket, Kind, Listener, log_group, parameter},
     stack::name,
 };
@@ -219,11 +219,9 @@ fn statement(bond: Bond, actions: BTreeSet<&'static str>, stack: &str, place: &P
     Statement { sid, actions, resources, conditions }
 }
 
-/// The services that a stack hands roles to, by the names under which the roles trust them: EC2 has another in China.
-/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
+/// The services that a stack hands roles to, by the names under which the roles trust them.
 fn role_takers(partition: &str) -> [&'static str; 3] {
-    let ec2 = if partition == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" };
-    [ec2, "monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"]
+    [ec2_principal(partition), "monitoring.rds.amazonaws.com", "vpc-flow-logs.amazonaws.com"]
 }
 
 /// What the stack's bucket is called. A name that is shortened ends with a hash over the account: for any account only its

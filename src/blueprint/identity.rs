@@ -88,7 +88,7 @@ pub(super) fn add_instances(
         return None;
     }
     let policy = document(statements(stack, facts, grants));
-    let role = add_role(blueprint, stack, facts, "instance", trust(&service_name(facts, "ec2")), policy);
+    let role = add_role(blueprint, stack, facts, "instance", trust(ec2_principal(&facts.partition)), policy);
     let name = name(stack, facts, "instance");
     let spec = InstanceProfileSpec { name: name.clone(), role: role.id() };
     Some(blueprint.add::<InstanceProfile>("profile-instance", &name, spec))
@@ -111,11 +111,10 @@ fn name(stack: &Stack, facts: &Facts, what: &str) -> String {
     fit(format!("{}-{}-{what}", stack.name(), facts.region), NAME_LENGTH)
 }
 
-/// EC2's service principal is another in China.
+/// What roles for instances trust. EC2's service principal is another in China.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
-fn service_name(facts: &Facts, service: &str) -> String {
-    let suffix = if facts.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("{service}.{suffix}")
+pub fn ec2_principal(partition: &str) -> &'static str {
+    if partition == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" }
 }
 
 fn trust(service: &str) -> Value {

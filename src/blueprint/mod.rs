@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub use facts::{Images, facts, facts_of_place, newest_image_parameter};
+pub use identity::ec2_principal;
 pub use user_data::{Artifact, artifact_prefix};
 
 /// What `stack` means in AWS.
