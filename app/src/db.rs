@@ -49,18 +49,26 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
         .test_before_acquire(false)
         .before_acquire(|connection, metadata| {
             Box::pin(async move {
-                if metadata.idle_for >= UNTESTED {
-                    takes_writes(connection).await?;
+                if metadata.idle_for < UNTESTED {
+                    return Ok(true);
                 }
-                Ok(true)
+                // Refused rather than failed: a server that is there is told to close it, and does. After an error sqlx
+                // would wait for that over TLS without having asked.
+                is_writer(connection).await
             })
         })
         .after_release(|connection, _| {
             Box::pin(async move {
                 // Who asked has gone, in the middle of a statement or of a transaction. Without this the pool waits for
                 // the answer, as long as it takes: a host that has vanished would keep the connection's place for good.
-                tokio::time::timeout(ENDING, connection.flush()).await.unwrap_or_else(|_| Err(no_answer()))?;
-                Ok(true)
+                let Ok(ended) = tokio::time::timeout(ENDING, connection.flush()).await else {
+                    tracing::warn!("a connection on which the database doesn't answer is thrown away");
+                    // sqlx closes what an error tells of, and over TLS that waits for a word of the server (0.9: whoever
+                    // flushes nothing reads). It gives connections back in tasks of their own, which hold nothing else:
+                    // where such a task unwinds, socket and place are free at once, without a panic's report.
+                    std::panic::resume_unwind(Box::new("no answer"));
+                };
+                ended.map(|()| true)
             })
         })
         .after_connect(|connection, _| {
@@ -85,11 +93,15 @@ pub fn no_answer() -> sqlx::Error {
 /// Fails unless the server takes writes. After a failover, a name that is still remembered leads to the old writer: as a
 /// reader it would refuse every change, and tell what is no longer so, for as long as the connection lasts.
 pub async fn takes_writes(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    let row = connection.fetch_one("SELECT @@global.read_only OR @@global.innodb_read_only").await?;
-    match row.try_get::<i64, _>(0)? {
-        0 => Ok(()),
-        _ => Err(sqlx::Error::Protocol("the database server is a reader".into())),
+    match is_writer(connection).await? {
+        true => Ok(()),
+        false => Err(sqlx::Error::Protocol("the database server is a reader".into())),
     }
+}
+
+async fn is_writer(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    let row = connection.fetch_one("SELECT @@global.read_only OR @@global.innodb_read_only").await?;
+    Ok(row.try_get::<i64, _>(0)? == 0)
 }
 
 /// How long to wait for another instance that brings the schema up to date, in seconds.

@@ -1,4 +1,4 @@
-//! A MariaDB and a Redis of one's own on this machine, for the demo, the benchmark and the tests.
+//! A database and a Redis of one's own on this machine, for the demo, the benchmark and the tests.
 //!
 //! Both listen on 127.0.0.1 only and end with this process, however it ends: each is the child of a shell that
 //! waits for the end of a pipe which this process holds open.
@@ -80,45 +80,71 @@ pub fn wait_for_port(port: u16, what: &str, log: &Path) -> anyhow::Result<()> {
     bail!("{what} did not start within a minute; its log:\n{log}")
 }
 
-/// A MariaDB of our own.
-pub struct MariaDb {
+/// The environment variable with the path of a MySQL server, for who wants that instead of MariaDB.
+const MYSQLD: &str = "TICKETING_MYSQLD";
+
+/// A MariaDB of our own, or a MySQL where the environment names one.
+pub struct Database {
     directory: PathBuf,
+    mysqld: Option<String>,
     port: u16,
     process: Option<Guarded>,
 }
 
 const DATABASE_USER: &str = "ticketing";
 
-impl MariaDb {
+impl Database {
     /// Makes the data directory unless it is there, and starts the server.
     pub fn start(directory: &Path) -> anyhow::Result<Self> {
-        let data = directory.join("data");
-        if !data.join("mysql").is_dir() {
-            std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
-            let output = Command::new("mariadb-install-db")
-                .args([
-                    "--no-defaults",
-                    "--auth-root-authentication-method=socket",
-                    "--skip-test-db",
-                    "--skip-name-resolve",
-                ])
-                .arg(format!("--datadir={}", data.display()))
-                // Its temporary files are named by process numbers, which other containers may use in /tmp as well.
-                .env("TMPDIR", directory)
-                .output()
-                .context(
-                    "cannot run mariadb-install-db; install MariaDB, such as with: apt-get install mariadb-server",
-                )?;
-            if !output.status.success() {
-                bail!("mariadb-install-db failed:\n{}", String::from_utf8_lossy(&output.stderr));
-            }
+        let mysqld = std::env::var(MYSQLD).ok().filter(|path| !path.is_empty());
+        let mut server = Self { directory: directory.to_owned(), mysqld, port: free_port()?, process: None };
+        if !directory.join("data/mysql").is_dir() {
+            server.make_data()?;
         }
-        let mut server = Self { directory: directory.to_owned(), port: free_port()?, process: None };
         server.restart()?;
         Ok(server)
     }
 
-    /// Starts the server again after [`MariaDb::kill`], on the same port and data.
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        if self.is_mysql() { "MySQL" } else { "MariaDB" }
+    }
+
+    /// Whether it is a MySQL.
+    pub fn is_mysql(&self) -> bool {
+        self.mysqld.is_some()
+    }
+
+    fn make_data(&self) -> anyhow::Result<()> {
+        let data = self.directory.join("data");
+        std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        let (program, args, install): (&str, &[&str], _) = match &self.mysqld {
+            Some(mysqld) => (
+                mysqld,
+                &["--no-defaults", "--initialize-insecure", "--secure-file-priv=NULL"],
+                format!("{MYSQLD} names no MySQL server that runs"),
+            ),
+            None => (
+                "mariadb-install-db",
+                &["--no-defaults", "--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"],
+                "install MariaDB, such as with: apt-get install mariadb-server".to_owned(),
+            ),
+        };
+        let output = Command::new(program)
+            .args(args)
+            .arg(format!("--datadir={}", data.display()))
+            .args(as_root())
+            // Its temporary files are named by process numbers, which other containers may use in /tmp as well.
+            .env("TMPDIR", &self.directory)
+            .output()
+            .with_context(|| format!("cannot run {program}; {install}"))?;
+        if !output.status.success() {
+            bail!("{program} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Starts the server again after [`Database::kill`], on the same port and data.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let init = self.directory.join("init.sql");
         std::fs::write(
@@ -141,16 +167,24 @@ impl MariaDb {
             "--bind-address=127.0.0.1".to_owned(),
             "--skip-name-resolve".to_owned(),
             "--innodb-buffer-pool-size=128M".to_owned(),
-            "--innodb-log-file-size=64M".to_owned(),
             "--max-connections=500".to_owned(),
             "--character-set-server=utf8mb4".to_owned(),
         ];
-        if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
-            args.push("--user=root".to_owned());
+        // As much of a log, and no other, in both.
+        let own: &[&str] = match self.mysqld {
+            Some(_) => &["--innodb-redo-log-capacity=64M", "--skip-log-bin", "--mysqlx=OFF", "--secure-file-priv=NULL"],
+            None => &["--innodb-log-file-size=64M"],
+        };
+        args.extend(own.iter().copied().chain(as_root()).map(str::to_owned));
+        // A MySQL that was killed is still there for a moment, as far as its successor can tell.
+        if let Err(error) = std::fs::remove_file(file("socket.lock"))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error).context("the lock of a server that was killed can't be removed");
         }
-        let log = self.directory.join("mariadb.log");
-        self.process = Some(Guarded::start("mariadbd", &args, &log)?);
-        wait_for_port(self.port, "MariaDB", &log)
+        let log = self.directory.join("database.log");
+        self.process = Some(Guarded::start(self.mysqld.as_deref().unwrap_or("mariadbd"), &args, &log)?);
+        wait_for_port(self.port, self.name(), &log)
     }
 
     /// The address of a database in this server.
@@ -167,6 +201,12 @@ impl MariaDb {
     pub fn kill(&mut self) {
         self.process = None;
     }
+}
+
+/// Database servers don't run as root unless they are told to.
+fn as_root() -> Option<&'static str> {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    root.then_some("--user=root")
 }
 
 /// A Redis of our own, without persistence.

@@ -48,7 +48,7 @@ pub struct Found<S = Value> {
 pub type Outputs = BTreeMap<String, String>;
 
 /// A resource as it is wanted, all references replaced.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Desired<S> {
     pub logical_id: String,
     pub spec: S,

@@ -183,8 +183,11 @@ async fn create_route(cx: &Context, id: &str, destination: &str, target: &RouteT
         RouteTarget::NatGateway(gateway) => call.nat_gateway_id(&**gateway),
         RouteTarget::Other(other) => return Err(foreign("CreateRoute", other)),
     };
-    call.send().await?;
-    Ok(())
+    match call.send().await.map_err(Error::from) {
+        // Its answer was lost, and the lists that lag behind don't show it.
+        Err(error) if error.is(&["RouteAlreadyExists"]) => replace_route(cx, id, destination, target).await,
+        result => result.map(drop),
+    }
 }
 
 async fn replace_route(cx: &Context, id: &str, destination: &str, target: &RouteTarget) -> Result<()> {
@@ -211,8 +214,10 @@ async fn delete_route(cx: &Context, id: &str, destination: &str) -> Result<()> {
     } else {
         call.destination_cidr_block(destination)
     };
-    call.send().await?;
-    Ok(())
+    match call.send().await.map_err(Error::from) {
+        Err(error) if error.is(&["InvalidRoute.NotFound"]) => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 /// Gives the table subnets; one that uses another table moves over without a moment in between.

@@ -8,7 +8,7 @@ mod usage;
 
 use crate::accounts::{self, Role};
 use crate::config::DatabaseArgs;
-use crate::local::{MariaDb, Redis, free_port};
+use crate::local::{Database, Redis, free_port};
 use crate::{db, random};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -83,9 +83,9 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let data = tempfile::Builder::new().prefix("data-").tempdir_in(&args.output)?;
-    let maria = MariaDb::start(&data.path().join("mariadb"))?;
+    let database = Database::start(&data.path().join("database"))?;
     let redis = Redis::start(&data.path().join("redis"))?;
-    let (database_url, redis_url, secret) = (maria.url("ticketing"), redis.url(0), random::code(40));
+    let (database_url, redis_url, secret) = (database.url("ticketing"), redis.url(0), random::code(40));
     let connections = DATABASE_CONNECTIONS;
     let pool = db::pool(&DatabaseArgs { url: Some(database_url.clone()), connections, ..DatabaseArgs::default() })?;
     db::migrate(&pool).await?;
@@ -110,7 +110,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let token: Arc<str> = session["accessToken"].as_str().context("no token")?.into();
     let processes = Processes(vec![
         ("service", service.pid()?),
-        ("MariaDB", maria.pid().context("no MariaDB")?),
+        (database.name(), database.pid().context("no database")?),
         ("Redis", redis.pid().context("no Redis")?),
         ("load generator", std::process::id()),
     ]);

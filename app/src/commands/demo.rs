@@ -1,7 +1,7 @@
 //! `ticketing demo`: everything on this machine, with nothing to prepare but two packages.
 
 use super::{Cli, seed, serve};
-use crate::local::{MariaDb, Redis};
+use crate::local::{Database, Redis};
 use crate::{db, random};
 use anyhow::Context;
 use clap::Args;
@@ -22,9 +22,9 @@ pub struct DemoArgs {
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let temporary = tempfile::Builder::new().prefix("ticketing-demo-").tempdir().context("no temporary directory")?;
     let directory = args.directory.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let maria = MariaDb::start(&directory.join("mariadb"))?;
+    let database = Database::start(&directory.join("mariadb"))?;
     let redis = Redis::start(&directory.join("redis"))?;
-    let (database_url, redis_url, secret) = (maria.url("ticketing"), redis.url(0), random::code(32));
+    let (database_url, redis_url, secret) = (database.url("ticketing"), redis.url(0), random::code(32));
     let listen = args.listen.to_string();
     let serve_args = Cli::serve_args([
         "ticketing",

@@ -223,7 +223,8 @@ impl Lanes {
         let outcomes = tokio::time::timeout(LONGEST, work).await.unwrap_or_else(|_| Err(db::no_answer()));
         match &outcomes {
             Ok(_) => *kept = Some(connection),
-            Err(error) if db::is_unavailable(error) => connection.close_on_drop(),
+            // Without a farewell, for which it would wait where nobody is left.
+            Err(error) if db::is_unavailable(error) => drop(connection.detach()),
             // It goes back to the pool, which finds out whether it is of use.
             Err(_) => {}
         }

@@ -229,7 +229,7 @@ async fn an_instance_finds_out_what_it_was_not_told() {
     let (cloud, redis) = (Cloud::start().await, redis_with_tls().await);
     let secrets = aws_sdk_secretsmanager::Client::new(&cloud.config);
     let ssm = aws_sdk_ssm::Client::new(&cloud.config);
-    let address = servers.maria.url("ticketing");
+    let address = servers.database.url("ticketing");
     let rest = address.strip_prefix("mysql://").expect("an address");
     let (login, endpoint) = rest.split_once('@').expect("a login");
     let (user, password) = login.split_once(':').unwrap_or((login, ""));

@@ -155,9 +155,9 @@ async fn a_database_killed_while_it_sells() {
     }));
     let outage = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        servers.maria.kill();
+        servers.database.kill();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+        tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
     };
     let (mut ids, ()) = tokio::join!(sales, outage);
     ids.sort_unstable();
@@ -177,7 +177,7 @@ async fn reads_come_from_the_cache_without_a_database() {
     accounts::create(&app.db, "kim@example.com", "correct horse", "Kim", Role::User).await.expect("created");
     let login = json!({"email": "kim@example.com", "password": "correct horse"});
     let session = app.post("/api/auth/login", None, login).await.expect(200);
-    servers.maria.kill();
+    servers.database.kill();
     assert_eq!(app.available(event).await, 50);
     let refused = app.post("/api/reservations", Some(&admin), order(event, "kim", 2)).await;
     assert!(refused.headers.contains_key("retry-after"));
@@ -195,7 +195,7 @@ async fn reads_come_from_the_cache_without_a_database() {
     let family = session["refreshToken"].as_str().and_then(|token| token.split_once('.')).expect("a token").0;
     let used = redis::Cmd::hexists(format!("session:{family}"), "used");
     assert!(!app.state.kv.run::<bool>(&used).await.expect("an answer"), "the token was used up for nothing");
-    tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+    tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
     while !app.state.health.database_ready() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -209,11 +209,14 @@ async fn a_server_that_has_become_a_reader_is_not_the_database_any_more() {
     let admin = app.user(Role::Admin).await;
     let event = app.event(&admin, 50, json!({})).await;
     app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await.expect(201);
-    let mut root = MySqlConnection::connect(&servers.maria.url("ticketing")).await.expect("connects");
+    let mut root = MySqlConnection::connect(&servers.database.url("ticketing")).await.expect("connects");
 
     // As a failover leaves the old writer: its clients are cut off, and come again by the name that they remember.
-    sqlx::query("SET GLOBAL read_only = 1").execute(&mut root).await.expect("read-only");
-    let clients = "SELECT id FROM information_schema.processlist \
+    // Those who may do everything still write to a MySQL that is only read-only; a writer is neither.
+    let read_only = if servers.database.is_mysql() { "super_read_only" } else { "read_only" };
+    let sql = AssertSqlSafe(format!("SET GLOBAL {read_only} = 1"));
+    sqlx::raw_sql(sql).execute(&mut root).await.expect("read-only");
+    let clients = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
                    WHERE id <> CONNECTION_ID() AND user = SUBSTRING_INDEX(USER(), '@', 1)";
     let clients: Vec<i64> = sqlx::query_scalar(clients).fetch_all(&mut root).await.expect("the clients");
     for client in clients {
@@ -230,7 +233,7 @@ async fn a_server_that_has_become_a_reader_is_not_the_database_any_more() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    sqlx::query("SET GLOBAL read_only = 0").execute(&mut root).await.expect("a writer again");
+    sqlx::raw_sql("SET GLOBAL read_only = 0").execute(&mut root).await.expect("a writer again");
     let started = Instant::now();
     loop {
         let answer = app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await;
@@ -408,29 +411,28 @@ async fn a_redis_that_is_paused_while_seats_are_held_and_confirmed() {
 async fn a_database_killed_while_seats_are_confirmed() {
     let mut servers = own_servers().await;
     sell_seats_during(&mut servers, async |servers| {
-        servers.maria.kill();
+        servers.database.kill();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+        tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
     })
     .await;
 }
 
 async fn deadlocks(app: &App) -> u64 {
-    let (_, count): (String, String) =
-        sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").fetch_one(&app.db).await.expect("a count");
-    count.parse().expect("a number")
+    let count = "SELECT CAST(count AS UNSIGNED) FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'";
+    sqlx::query_scalar(count).fetch_one(&app.db).await.expect("a count")
 }
 
 /// A transaction that InnoDB will not choose to roll back, since it has written more than a sale does.
 async fn heavy_transaction(servers: &Servers, app: &App) -> MySqlConnection {
     let database = app.args.database.url.as_deref().expect("an address").rsplit('/').next().expect("a name");
-    let mut connection = MySqlConnection::connect(&servers.maria.url(database)).await.expect("connects");
+    let mut connection = MySqlConnection::connect(&servers.database.url(database)).await.expect("connects");
     for sql in [
         "CREATE TABLE IF NOT EXISTS weight (id INT AUTO_INCREMENT PRIMARY KEY, text VARCHAR(10))",
         "BEGIN",
         "INSERT INTO weight (text) SELECT 'heavy' FROM information_schema.columns LIMIT 1000",
     ] {
-        sqlx::query(sql).execute(&mut connection).await.expect("is carried out");
+        sqlx::raw_sql(sql).execute(&mut connection).await.expect("is carried out");
     }
     connection
 }

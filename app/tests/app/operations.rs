@@ -242,8 +242,8 @@ async fn instances_that_begin_together_make_the_schema_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_from_before_it_was_ready_is_answered_afterwards() {
     let mut servers = tokio::task::spawn_blocking(Servers::own).await.expect("servers");
-    let (database, redis) = (servers.maria.url("ticketing"), servers.redis.url(0));
-    servers.maria.kill();
+    let (database, redis) = (servers.database.url("ticketing"), servers.redis.url(0));
+    servers.database.kill();
     let program = Path::new(env!("CARGO_BIN_EXE_ticketing"));
     let running = Running::start(program, &[], |port, _| {
         let listen = format!("127.0.0.1:{port}");
@@ -262,7 +262,7 @@ async fn a_connection_from_before_it_was_ready_is_answered_afterwards() {
     };
     let early = ask(&mut known).await;
     assert!(early.starts_with("HTTP/1.1 503 ") && early.contains("\"starting\""), "{early}");
-    tokio::task::block_in_place(|| servers.maria.restart()).expect("MariaDB starts");
+    tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
     let mut last = String::new();
     for _ in 0..1200 {
         last = ask(&mut connect().await).await;

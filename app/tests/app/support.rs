@@ -18,7 +18,7 @@ use ticketing::accounts::{self, Role};
 use ticketing::commands::Cli;
 use ticketing::config::ServeArgs;
 use ticketing::http::Site;
-use ticketing::local::{MariaDb, Redis};
+use ticketing::local::{Database, Redis};
 use ticketing::state::AppState;
 use tokio::net::TcpListener;
 
@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 const IDLE: Duration = Duration::from_secs(75);
 
 pub struct Servers {
-    pub maria: MariaDb,
+    pub database: Database,
     pub redis: Redis,
     _directory: Option<TempDir>,
 }
@@ -48,7 +48,7 @@ impl Servers {
 
     fn start(directory: &Path) -> Self {
         Self {
-            maria: MariaDb::start(&directory.join("maria")).expect("MariaDB starts"),
+            database: Database::start(&directory.join("database")).expect("the database starts"),
             redis: Redis::start(&directory.join("redis")).expect("Redis starts"),
             _directory: None,
         }
@@ -139,11 +139,11 @@ impl App {
         LazyLock::force(&SETUP);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let database = format!("test{number}");
-        let mut connection = MySqlConnection::connect(&servers.maria.url("ticketing")).await.expect("connects");
+        let mut connection = MySqlConnection::connect(&servers.database.url("ticketing")).await.expect("connects");
         for sql in [format!("DROP DATABASE IF EXISTS {database}"), format!("CREATE DATABASE {database}")] {
             sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.expect("a database");
         }
-        let args = serve_args(&servers.maria.url(&database), &servers.redis.url(number), options);
+        let args = serve_args(&servers.database.url(&database), &servers.redis.url(number), options);
         let app = Self::serve(args).await;
         ticketing::db::migrate(&app.db).await.expect("migrates");
         app

@@ -52,12 +52,22 @@ async fn a_create_call_without_an_answer_isnt_sent_again_while_lists_lag_behind(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_isnt_made_again_when_a_call_that_completes_it_fails_while_lists_lag_behind() {
+    completed_after("throttle", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_isnt_made_again_when_the_answer_that_completes_it_is_lost_while_lists_lag_behind() {
+    completed_after("lost_answer", 6).await;
+}
+
+/// The calls that complete what was made fail the first time, and EC2's lists lag behind by so many seconds.
+async fn completed_after(failure: &str, seconds: u64) {
     let world = World::new().await;
     let stack = world.write("stack.yaml", NETWORK);
-    let throttled = ["ModifyVpcAttribute", "AttachInternetGateway", "CreateRoute", "AssociateRouteTable"];
-    let throttled = throttled.map(|operation| json!({"operation": operation, "nth": 1, "kind": "throttle"}));
-    let lagging = json!({"service": "ec2", "kind": "list_lag", "seconds": 2});
-    world.disturb(throttled.into_iter().chain([lagging]).collect()).await;
+    let completing = ["ModifyVpcAttribute", "AttachInternetGateway", "CreateRoute", "AssociateRouteTable"];
+    let failing = completing.map(|operation| json!({"operation": operation, "nth": 1, "kind": failure}));
+    let lagging = json!({"service": "ec2", "kind": "list_lag", "seconds": seconds});
+    world.disturb(failing.into_iter().chain([lagging]).collect()).await;
     world.on(&stack, "apply", &["--yes"]).await.exits(0);
     world.disturb(json!([])).await;
     assert_eq!(vpcs(&world).await, 1);

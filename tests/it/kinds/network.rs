@@ -156,6 +156,38 @@ async fn a_route_made_by_hand_is_seen() {
 }
 
 #[tokio::test]
+async fn routes_are_set_though_the_list_was_behind() {
+    let moto = Endpoint::start().await;
+    let cx = moto.context("shop-test").await;
+    let vpc = a_vpc(&cx).await;
+    let gateway = InternetGatewaySpec { vpc: vpc.clone(), attached: true };
+    let internet = Ref::known(create::<InternetGateway>(&cx, "internet-gateway", gateway).await.id);
+    let routes = BTreeMap::from([(ANYWHERE.to_owned(), RouteTarget::InternetGateway(internet))]);
+    let wish = RouteTableSpec { vpc, routes, subnets: BTreeSet::new() };
+    create::<RouteTable>(&cx, "routes-public", wish).await;
+    let there = only::<RouteTable>(&cx, "routes-public").await;
+
+    // From what the list told before to what was asked for since: the route is there already, or has gone already.
+    for (told, wanted) in [(json!({}), there.spec["routes"].clone()), (there.spec["routes"].clone(), json!({}))] {
+        let mut found = there.clone();
+        found.spec["routes"] = told;
+        let mut desired = ticketctl::resource::Desired {
+            logical_id: "routes-public".into(),
+            spec: there.spec.clone(),
+            tags: there.tags.clone().expect("tables have tags"),
+            token: "token".into(),
+        };
+        desired.spec["routes"] = wanted.clone();
+        for _ in 0..2 {
+            let (found, desired) = (found.clone(), desired.clone());
+            let change = ticketctl::resource::Change { found, desired, paths: vec![format!("routes.{ANYWHERE}")] };
+            by_name(RouteTable::NAME).expect("registered").update(&cx, change).await.expect("the update");
+            assert_eq!(only::<RouteTable>(&cx, "routes-public").await.spec["routes"], wanted);
+        }
+    }
+}
+
+#[tokio::test]
 async fn security_group() {
     let moto = Endpoint::start().await;
     let cx = moto.context("shop-test").await;
