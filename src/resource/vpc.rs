@@ -43,23 +43,28 @@ impl Kind for Vpc {
             let id = vpc.vpc_id().unwrap_or_default().to_owned();
             let support = attribute(scan, &id, VpcAttributeName::EnableDnsSupport);
             let hostnames = attribute(scan, &id, VpcAttributeName::EnableDnsHostnames);
-            let (dns_support, dns_hostnames) = if scan.is_sparing() {
+            let switches = async {
+                if !scan.is_sparing() {
+                    return tokio::try_join!(support, hostnames);
+                }
                 // AWS gives host names only where its resolver answers.
                 // Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVpcAttribute.html>
                 let hostnames = hostnames.await?;
-                (hostnames || support.await?, hostnames)
-            } else {
-                tokio::try_join!(support, hostnames)?
+                Ok((hostnames || support.await?, hostnames))
+            };
+            let ((dns_support, dns_hostnames), status) = match (switches.await, vpc.state()) {
+                (Ok(switches), Some(VpcState::Available)) => (switches, Status::Ready),
+                (Ok(switches), other) => (switches, Status::Pending(format!("{other:?}"))),
+                // It was deleted or made a moment ago: what lists tell lags behind.
+                (Err(error), _) if error.is_not_found() => ((false, false), Status::Pending("unknown".to_owned())),
+                (Err(error), _) => return Err(error),
             };
             found.push(Found {
                 logical_id: ec2::logical_id(&tags),
                 spec: VpcSpec { cidr: vpc.cidr_block().unwrap_or_default().to_owned(), dns_support, dns_hostnames },
                 outputs: Outputs::new(),
                 tags: Some(tags),
-                status: match vpc.state() {
-                    Some(VpcState::Available) => Status::Ready,
-                    other => Status::Pending(format!("{other:?}")),
-                },
+                status,
                 id: id.clone(),
             });
         }

@@ -13,8 +13,8 @@ use ticketctl::{
     blueprint::{Blueprint, Facts, compile},
     engine::{Action, Event, Inventory, Observer, Options, Plan, plan, plan_destroy, run},
     resource::{
-        Address, FlowLog, InternetGateway, Kind, LogGroup, NatGateway, Ref, RouteTable, SecurityGroup, Subnet, Vpc,
-        VpcEndpoint,
+        Address, FlowLog, InternetGateway, Kind, LogGroup, NatGateway, Ref, RouteTable, SecurityGroup, Status, Subnet,
+        Vpc, VpcEndpoint,
         address::AddressSpec,
         by_name,
         flow_log::FlowLogSpec,
@@ -153,6 +153,19 @@ async fn a_route_made_by_hand_is_seen() {
     call.gateway_id(&internet).send().await.expect("a route by hand");
     let found = only::<RouteTable>(&cx, "routes-database").await;
     assert_eq!(found.spec["routes"], json!({"203.0.113.0/24": {"internet_gateway": internet}}));
+}
+
+#[tokio::test]
+async fn a_vpc_that_has_gone_and_is_still_listed_is_waited_for() {
+    let moto = Endpoint::start().await;
+    let cx = moto.context("shop-test").await;
+    a_vpc(&cx).await;
+    let code = "InvalidVpcID.NotFound";
+    let gone = json!({"operation": "DescribeVpcAttribute", "kind": "refuse", "code": code, "status": 400});
+    let (status, answer) = moto.control("POST", "faults", &json!({"faults": [gone]}).to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    let found = only::<Vpc>(&cx, "vpc").await;
+    assert!(matches!(found.status, Status::Pending(_)), "{found:?}");
 }
 
 #[tokio::test]
