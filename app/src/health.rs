@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use sqlx::MySqlPool;
+use sqlx::{Connection, MySqlConnection, MySqlPool};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,17 +76,34 @@ impl Health {
             self.migrated.store(db::is_migrated(pool).await?, Ordering::Relaxed);
             Ok(())
         };
-        match tokio::time::timeout(Duration::from_secs(2), check).await {
+        match tokio::time::timeout(Duration::from_secs(3), check).await {
             Ok(Ok(())) => true,
+            // All connections busy is load, and connections that can't be made are loss: one of our own tells which. Of a
+            // database that was away, being busy says nothing.
+            Ok(Err(sqlx::Error::PoolTimedOut)) if self.database.load(Ordering::Relaxed) => answers(pool).await,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "database probe failed");
-                // All connections busy is load, not loss. Those that are still being made count as busy: they say nothing
-                // of a database that was away.
-                let busy = matches!(error, sqlx::Error::PoolTimedOut) && pool.size() > 0 && pool.num_idle() == 0;
-                busy && self.database.load(Ordering::Relaxed)
+                false
             }
             Err(_) => false,
         }
+    }
+}
+
+/// Whether the database takes writes on a connection outside the pool, or says that it has none to give.
+async fn answers(pool: &MySqlPool) -> bool {
+    let check = async {
+        let mut connection = MySqlConnection::connect_with(&pool.connect_options()).await?;
+        db::takes_writes(&mut connection).await?;
+        connection.close().await
+    };
+    match tokio::time::timeout(Duration::from_secs(2), check).await {
+        Ok(Ok(()) | Err(sqlx::Error::Database(_))) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the database gives no connection");
+            false
+        }
+        Err(_) => false,
     }
 }
 

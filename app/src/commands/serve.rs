@@ -13,6 +13,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// How long connections to the database may take to be closed in order at the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     no_huge_pages();
@@ -56,7 +59,10 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         shutdown.cancel();
     });
     serving.await?;
-    state.db.close().await;
+    // A database host that has vanished keeps nobody from ending.
+    if tokio::time::timeout(FAREWELL, state.db.close()).await.is_err() {
+        tracing::warn!("the database doesn't answer; its connections are dropped");
+    }
     Ok(())
 }
 
