@@ -36,6 +36,9 @@ pub struct BenchArgs {
     /// Seconds per measurement
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// Only measurements whose name contains this; the limits always
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 /// The service under test, in a process of its own.
@@ -114,7 +117,8 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
         ("Redis", redis.pid().context("no Redis")?),
         ("load generator", std::process::id()),
     ]);
-    scenarios::run(&Bench { service: &service, processes, token: &token, seconds: args.seconds }, &mut report).await?;
+    let bench = Bench { service: &service, processes, token: &token, seconds: args.seconds, only: &args.only };
+    scenarios::run(&bench, &mut report).await?;
     report.figure("memory of the service at the end", usage::memory(service.pid()?)?.0, "MiB");
     scenarios::check_books(&pool, &mut report).await?;
     report.ratios();

@@ -78,6 +78,8 @@ pub struct Bench<'a> {
     pub token: &'a Arc<str>,
     /// Per measurement
     pub seconds: f64,
+    /// What the names of the measurements contain that are wanted
+    pub only: &'a str,
 }
 
 impl Bench<'_> {

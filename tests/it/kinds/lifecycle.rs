@@ -29,7 +29,7 @@ pub async fn lifecycle<K: Kind>(cx: &Context, logical_id: &str, wish: K::Spec, c
 pub async fn create<K: Kind>(cx: &Context, logical_id: &str, wish: K::Spec) -> Created {
     assert!(all::<K>(cx).await.iter().all(|found| found.logical_id != logical_id), "{logical_id} is there already");
     let wish = desired::<K>(cx, logical_id, &wish);
-    let created = kind::<K>().create(cx, clone(&wish)).await.unwrap_or_else(|error| panic!("create: {error}"));
+    let created = kind::<K>().create(cx, wish.clone()).await.unwrap_or_else(|error| panic!("create: {error}"));
     let found = ready::<K>(cx, &created.id).await;
     assert_eq!(found.logical_id, logical_id);
     assert_same::<K>(&wish.spec, &found);
@@ -113,11 +113,6 @@ fn desired<K: Kind>(cx: &Context, logical_id: &str, spec: &K::Spec) -> Desired<V
         tags: tags(cx, logical_id),
         token: format!("0123456789abcdef0123456789abcdef-{logical_id}"),
     }
-}
-
-fn clone(desired: &Desired<Value>) -> Desired<Value> {
-    let Desired { logical_id, spec, tags, token } = desired;
-    Desired { logical_id: logical_id.clone(), spec: spec.clone(), tags: tags.clone(), token: token.clone() }
 }
 
 /// The paths that differ, compared as the engine does.
