@@ -79,7 +79,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn new() -> anyhow::Result<Self> {
+    /// Nothing yet.
+    pub fn new() -> anyhow::Result<Self> {
         Ok(Self {
             latency: Histogram::new_with_bounds(1, 600_000_000, 3)?,
             statuses: BTreeMap::new(),

@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// Connections of a closed loop that looks for the most requests per second.
 pub const CONNECTIONS: usize = 64;
+const HOLD_AND_CONFIRM: &str = "hold and confirm a seat";
+const RACE: &str = "race: 1,000 users, 100 tickets";
+const MANY: &str = "10,000 open connections, two reads on each";
 const ROWS: usize = 100;
 const SEATS: usize = 1000;
 
@@ -83,11 +86,15 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    fn wants(&self, name: &str) -> bool {
+        name.contains(self.only)
+    }
+
     async fn open(&self, count: usize) -> anyhow::Result<Vec<Connection>> {
         load::open(self.service.address, Some(self.token), count).await
     }
 
-    /// Measures, with what it uses, and leaves the connections open.
+    /// Measures if it is wanted, with what it uses, and leaves the connections open.
     async fn measure(
         &self,
         name: &str,
@@ -96,6 +103,9 @@ impl Bench<'_> {
         work: impl Work,
         report: &mut Report,
     ) -> anyhow::Result<(Measured, Vec<Connection>)> {
+        if !self.wants(name) {
+            return Ok((Measured::new()?, Vec::new()));
+        }
         let service = self.service.pid()?;
         usage::forget_most(service)?;
         let connections = self.open(connections).await?;
@@ -126,16 +136,12 @@ pub async fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let closed = || Pace::seconds(bench.seconds);
     bench.measure("cached event read", CONNECTIONS, closed, detail.clone(), report).await?;
     bench.measure("general-admission sale", CONNECTIONS, closed, reserve.clone(), report).await?;
-
-    let map: Vec<Value> = (0..ROWS).map(|row| json!({"row": format!("R{row}"), "seats": SEATS})).collect();
-    let body = json!({"eventName": "Seats", "eventDate": "2999-01-01T00:00:00Z", "seatMap": map});
-    let seated = HoldAndConfirm { event: bench.event(body).await?, next: Arc::default() };
-    // The first hold reads the seat map.
-    load::run(bench.open(1).await?, Pace::rounds(1), seated.clone()).await?;
-    bench.measure("hold and confirm a seat", CONNECTIONS, closed, seated, report).await?;
-
-    race(bench, report).await?;
-
+    if bench.wants(HOLD_AND_CONFIRM) {
+        hold_and_confirm(bench, report).await?;
+    }
+    if bench.wants(RACE) {
+        race(bench, report).await?;
+    }
     let reads = || Pace::rounds(10_000);
     bench.measure("ab: 10,000 reads, 1,000 at a time", 1000, reads, detail.clone(), report).await?;
     for users in [50, 150, 300, 600] {
@@ -147,17 +153,27 @@ pub async fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let stages = stages.map(|(from, to)| (part, from, to));
     let name = "open loop: 10 to 4,000/s, 9 reads to 1 sale";
     bench.measure(name, 500, || Pace::stages(&stages), Mixed(reserve.clone()), report).await?;
-    many_connections(bench, detail, report).await
+    if bench.wants(MANY) { many_connections(bench, detail, report).await } else { Ok(()) }
+}
+
+/// Each connection holds one seat after the other, and confirms it.
+async fn hold_and_confirm(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let map: Vec<Value> = (0..ROWS).map(|row| json!({"row": format!("R{row}"), "seats": SEATS})).collect();
+    let body = json!({"eventName": "Seats", "eventDate": "2999-01-01T00:00:00Z", "seatMap": map});
+    let seated = HoldAndConfirm { event: bench.event(body).await?, next: Arc::default() };
+    // The first hold reads the seat map.
+    load::run(bench.open(1).await?, Pace::rounds(1), seated.clone()).await?;
+    bench.measure(HOLD_AND_CONFIRM, CONNECTIONS, || Pace::seconds(bench.seconds), seated, report).await?;
+    Ok(())
 }
 
 /// Ten thousand connections: new, all in use at once, and idle again.
 async fn many_connections(bench: &Bench<'_>, detail: Get, report: &mut Report) -> anyhow::Result<()> {
     let memory = || anyhow::Ok(usage::memory(bench.service.pid()?)?.0);
     report.figure("memory of the service, no connections", memory()?, "MiB");
-    let name = "10,000 open connections, two reads on each";
     let reads = || Pace::rounds(20_000);
     let (_, connections) = bench
-        .measure(name, 10_000, reads, detail, report)
+        .measure(MANY, 10_000, reads, detail, report)
         .await
         .context("10,000 connections need `ulimit -n` of 20,100 or more")?;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -170,8 +186,7 @@ async fn many_connections(bench: &Bench<'_>, detail: Get, report: &mut Report) -
 async fn race(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let event = bench.general(100).await?;
     let reserve = Reserve { event, next: Arc::default() };
-    let name = "race: 1,000 users, 100 tickets";
-    let (measured, _) = bench.measure(name, 1000, || Pace::rounds(1000), reserve, report).await?;
+    let (measured, _) = bench.measure(RACE, 1000, || Pace::rounds(1000), reserve, report).await?;
     let count = |status| measured.statuses.get(&status).copied().unwrap_or(0);
     if (count(201), count(409)) != (100, 900) {
         bail!("1,000 users and 100 tickets gave {:?}", measured.statuses);
