@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Connections of a closed loop that looks for the most requests per second.
 pub const CONNECTIONS: usize = 64;
+/// Connections of those who buy as fast as they can.
+const BUYERS: usize = 256;
 const HOLD_AND_CONFIRM: &str = "hold and confirm a seat";
 const RACE: &str = "race: 1,000 users, 100 tickets";
 const MANY: &str = "10,000 open connections, two reads on each";
@@ -135,7 +137,7 @@ pub async fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
     let reserve = Reserve { event, next: Arc::default() };
     let closed = || Pace::seconds(bench.seconds);
     bench.measure("cached event read", CONNECTIONS, closed, detail.clone(), report).await?;
-    bench.measure("general-admission sale", CONNECTIONS, closed, reserve.clone(), report).await?;
+    bench.measure("general-admission sale", BUYERS, closed, reserve.clone(), report).await?;
     if bench.wants(HOLD_AND_CONFIRM) {
         hold_and_confirm(bench, report).await?;
     }
@@ -163,7 +165,7 @@ async fn hold_and_confirm(bench: &Bench<'_>, report: &mut Report) -> anyhow::Res
     let seated = HoldAndConfirm { event: bench.event(body).await?, next: Arc::default() };
     // The first hold reads the seat map.
     load::run(bench.open(1).await?, Pace::rounds(1), seated.clone()).await?;
-    bench.measure(HOLD_AND_CONFIRM, CONNECTIONS, || Pace::seconds(bench.seconds), seated, report).await?;
+    bench.measure(HOLD_AND_CONFIRM, BUYERS, || Pace::seconds(bench.seconds), seated, report).await?;
     Ok(())
 }
 

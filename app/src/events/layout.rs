@@ -37,7 +37,13 @@ impl Layout {
 
     /// Whether there is a seat with this identifier.
     pub fn has(&self, id: &str) -> bool {
-        self.by_id.binary_search_by(|place| self.seats[*place as usize].id.as_ref().cmp(id)).is_ok()
+        self.price(id).is_some()
+    }
+
+    /// What the seat with this identifier costs.
+    pub fn price(&self, id: &str) -> Option<u64> {
+        let found = self.by_id.binary_search_by(|place| self.seats[*place as usize].id.as_ref().cmp(id));
+        found.ok().map(|place| self.seats[self.by_id[place] as usize].price)
     }
 }
 
@@ -74,9 +80,10 @@ mod tests {
 
     #[test]
     fn seats_are_found_whatever_their_order() {
-        let seat = |id: &str| Seat { id: id.into(), row: "A".into(), number: 1, grade: "".into(), price: 0 };
+        let seat =
+            |id: &str| Seat { id: id.into(), row: "A".into(), number: 1, grade: "".into(), price: id.len() as u64 };
         let layout = Layout::new(["A-2", "A-10", "B-1", "A-1"].map(seat).into());
-        assert!(["A-1", "A-2", "A-10", "B-1"].iter().all(|id| layout.has(id)));
+        assert!(["A-1", "A-2", "A-10", "B-1"].iter().all(|id| layout.price(id) == Some(id.len() as u64)));
         assert!(["A-3", "", "B-10"].iter().all(|id| !layout.has(id)));
     }
 }

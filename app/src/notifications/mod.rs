@@ -80,8 +80,8 @@ async fn list(
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", "size must be from 1 to 100"));
     }
     let found = sqlx::query_as(
-        "SELECT id, kind, event_id, text, created_at, read_at, push FROM notifications \
-         WHERE user_id = ? AND id < ? AND (read_at IS NULL OR NOT ?) ORDER BY id DESC LIMIT ?",
+        "SELECT message_id AS id, kind, event_id, text, created_at, read_at, push FROM notifications \
+         WHERE user_id = ? AND message_id < ? AND (read_at IS NULL OR NOT ?) ORDER BY message_id DESC LIMIT ?",
     )
     .bind(&caller.user_id)
     .bind(page.before.unwrap_or(u64::MAX))
@@ -100,7 +100,7 @@ async fn list(
     (status = 404, description = "the caller has no such notification", body = Problem)))]
 async fn mark_read(State(state): State<AppState>, caller: Caller, Path(id): Path<u64>) -> Result<StatusCode> {
     let marked = sqlx::query(
-        "UPDATE notifications SET read_at = COALESCE(read_at, UTC_TIMESTAMP(3)) WHERE id = ? AND user_id = ?",
+        "UPDATE notifications SET read_at = COALESCE(read_at, UTC_TIMESTAMP(3)) WHERE message_id = ? AND user_id = ?",
     )
     .bind(id)
     .bind(&caller.user_id)

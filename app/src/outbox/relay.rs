@@ -150,7 +150,7 @@ async fn repair(state: &AppState, messages: &[Message]) {
     }
     for (event_id, seats) in sold {
         state.events.versions().bump(event_id).await;
-        if let Err(error) = state.sales.holds.mark(event_id, &seats).await {
+        if let Err(error) = state.sales.holds.assure_sold(event_id, &seats).await {
             tracing::debug!(%error, event_id, "seat marks are left as they are");
         }
     }

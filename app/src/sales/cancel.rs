@@ -104,8 +104,17 @@ pub async fn close(
     }
     sqlx::query("UPDATE tickets SET status = 'CANCELLED' WHERE reservation_id = ? AND status = 'ACTIVE'")
         .bind(id)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    // A hold that is older than the sale of a seat is not to be confirmed once that is cancelled.
+    sqlx::query(
+        "INSERT INTO seat_fences (event_id, seat_id, fence) \
+         SELECT event_id, seat_id, fence FROM tickets WHERE reservation_id = ? AND seat_id IS NOT NULL \
+         ON DUPLICATE KEY UPDATE fence = GREATEST(seat_fences.fence, tickets.fence)",
+    )
+    .bind(id)
+    .execute(connection)
+    .await?;
     Ok(true)
 }
 

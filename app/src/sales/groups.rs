@@ -1,6 +1,7 @@
 //! Reservations for several events at once: all of them, or none.
 
 use super::handlers::{check_per_order, check_user_id, payment, quantity, request_hash};
+use super::lane::{ATTEMPTS, LONGEST};
 use super::{HoldRef, Order, PaymentMethod, ReservationView, Sales, idempotency_key, read, sell};
 use crate::accounts::Role;
 use crate::accounts::tokens::Caller;
@@ -13,6 +14,7 @@ use crate::state::AppState;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -97,11 +99,15 @@ async fn reserve_group(
         return Err(ApiError::invalid("bad_items", "a group has 1 to 10 items"));
     }
     let hash = request_hash(&body)?;
-    let key = idempotency_key(&headers)?.unwrap_or_else(|| format!("s:{}", random::code(26)));
+    let client_key = idempotency_key(&headers)?;
+    let again = client_key.is_some();
+    let key = client_key.unwrap_or_else(|| format!("s:{}", random::code(26)));
     if let Some(view) = state.sales.known_group(&body.user_id, &key, hash).await? {
         return Ok((StatusCode::CREATED, axum::Json(view)));
     }
     let method = payment(&caller, body.payment_method)?;
+    // The same when the request comes again: then it meets its own holds.
+    let name = hex::encode(&Sha256::digest(&key)[..16]);
     // By event, in ascending order: the order in which everybody locks.
     let mut orders = BTreeMap::new();
     let mut events = Vec::with_capacity(body.items.len());
@@ -114,8 +120,8 @@ async fn reserve_group(
             user_id: body.user_id.clone(),
             quantity,
             seats: item.seat_ids.clone(),
-            idempotency_key: format!("g:{}:{}", item.event_id, random::code(16)),
-            client_key: false,
+            idempotency_key: format!("g:{}:{name}", item.event_id),
+            client_key: again,
             request_hash: hash,
             payment: method,
             box_office: caller.role == Role::Admin,
@@ -221,7 +227,11 @@ impl Sales {
         }
         let outcome = match outcome {
             Ok(()) => self.sell_group(user_id, key, hash, orders).await,
-            Err(refused) => Err(refused),
+            // Refused by what the same request got that came before, perhaps.
+            Err(refused) => match self.known_group(user_id, key, hash).await? {
+                Some(view) => return Ok(view),
+                None => Err(refused),
+            },
         };
         if outcome.is_err() {
             for hold in &held {
@@ -238,22 +248,50 @@ impl Sales {
         hash: [u8; 32],
         mut orders: BTreeMap<u64, Order>,
     ) -> Result<GroupView> {
-        for attempt in 1..=5 {
-            if let Some(view) = self.known_group(user_id, key, hash).await? {
-                return Ok(view);
-            }
-            match self.sell_group_once(user_id, key, hash, &mut orders).await {
-                Ok(outcome) => {
-                    let view = outcome?;
-                    self.tell_group(&view, &orders).await;
-                    return Ok(view);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            // Each attempt first looks for what an earlier one may have committed, since the answer to that can get lost.
+            let error = match self.known_group(user_id, key, hash).await {
+                Ok(Some(view)) => return Ok(view),
+                Ok(None) => {
+                    let batches = self.batches(&orders).await?;
+                    let sale = self.sell_group_once(user_id, key, hash, &batches, &mut orders);
+                    match tokio::time::timeout(LONGEST, sale).await.unwrap_or_else(|_| Err(db::no_answer())) {
+                        Ok(outcome) => {
+                            let view = outcome?;
+                            self.tell_group(&view, &orders).await;
+                            return Ok(view);
+                        }
+                        Err(error) if db::duplicate_key(&error).is_some() || db::is_contention(&error) => {
+                            ApiError::unavailable("busy", "too many changes to the same events at once")
+                        }
+                        Err(error) if db::is_unavailable(&error) => error.into(),
+                        Err(error) => return Err(error.into()),
+                    }
                 }
-                Err(error) if attempt < 5 && (db::is_contention(&error) || db::duplicate_key(&error).is_some()) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if error.status.is_server_error() => error,
+                Err(error) => return Err(error),
+            };
+            if attempt >= ATTEMPTS {
+                return Err(error);
             }
-            tokio::time::sleep(Duration::from_millis(rand::random_range(5..40))).await;
+            let longest = 20 << attempt;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(longest / 2..=longest))).await;
         }
-        Err(ApiError::unavailable("busy", "too many changes to the same events at once"))
+    }
+
+    /// What the sale has to know of each event.
+    async fn batches(&self, orders: &BTreeMap<u64, Order>) -> Result<Vec<sell::Batch>> {
+        let mut batches = Vec::with_capacity(orders.len());
+        for (event_id, order) in orders {
+            let layout = match order.seats.is_empty() {
+                true => None,
+                false => Some(self.events.layout(*event_id).await?),
+            };
+            batches.push(sell::Batch { event_id: *event_id, layout, held: self.holds.held(*event_id).await });
+        }
+        Ok(batches)
     }
 
     async fn sell_group_once(
@@ -261,12 +299,9 @@ impl Sales {
         user_id: &str,
         key: &str,
         hash: [u8; 32],
+        batches: &[sell::Batch],
         orders: &mut BTreeMap<u64, Order>,
     ) -> Result<Result<GroupView>, sqlx::Error> {
-        let mut held = BTreeMap::new();
-        for event_id in orders.keys() {
-            held.insert(*event_id, self.holds.held(*event_id).await);
-        }
         let mut tx = self.db.begin().await?;
         let group_id =
             sqlx::query("INSERT INTO reservation_groups (user_id, idempotency_key, request_hash) VALUES (?, ?, ?)")
@@ -277,10 +312,10 @@ impl Sales {
                 .await?
                 .last_insert_id();
         let mut views = Vec::with_capacity(orders.len());
-        for (event_id, order) in orders.iter_mut() {
+        for (batch, order) in batches.iter().zip(orders.values_mut()) {
             order.group_id = Some(group_id);
             let one = std::slice::from_ref(order);
-            let outcomes = sell::sell(&mut tx, self.payments.as_ref(), *event_id, one, held[event_id], false).await?;
+            let outcomes = sell::sell(&mut tx, self.payments.as_ref(), batch, one, false).await?;
             for outcome in outcomes {
                 match outcome {
                     Ok(view) => views.push(view),

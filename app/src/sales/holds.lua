@@ -7,131 +7,189 @@
 --       6 ready    exists once the sold seats are marked in `seats`
 --       7 version  the event's version, see versions.rs
 --       8 freed    how often seats of the event were freed
+-- ARGV: commands, one after the other: name, number of arguments, arguments. Returns a reply for each.
 local seats, holds, expiry, users, fence, ready, version, freed = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local command = ARGV[1]
+-- Seconds without use after which an event's keys go. `ready` goes first: seats without marks are not taken for free.
+local KEPT, READY_KEPT = 604800, 601200
 
-local function read(id)
-    local text = redis.call('HGET', holds, id)
-    if not text then return nil end
-    local user, quantity, number, list = string.match(text, '^(.*)|(%d+)|(%d+)|([^|]*)$')
+-- What all users hold together, the last fencing number, whether seats are marked: read once, written at the end.
+local all_before = tonumber(redis.call('HGET', users, ' all') or '0')
+local all, number, is_ready, used = all_before, nil, nil, false
+
+-- A hold as it is written down.
+local function parsed(text)
+    local user, quantity, fencing, list = string.match(text, '^(.*)|(%d+)|(%d+)|([^|]*)$')
     if not user then
         -- There were seats with a bar in their names. What cannot be read at all keeps nobody from being dropped.
-        user, quantity, number, list = string.match(text, '^(.-)|(%d+)|(%d+)|(.*)$')
+        user, quantity, fencing, list = string.match(text, '^(.-)|(%d+)|(%d+)|(.*)$')
         if not user then return {user = '', quantity = 0, fence = '0', seats = {}} end
     end
-    local hold = {user = user, quantity = tonumber(quantity), fence = number, seats = {}}
+    local hold = {user = user, quantity = tonumber(quantity), fence = fencing, seats = {}}
     for seat in string.gmatch(list, '[^,]+') do table.insert(hold.seats, seat) end
     return hold
 end
 
--- Forgets a hold; its seats become `mark`, or free without one. Seats that are not its own any more stay as they are.
-local function drop(id, mark)
-    local hold = read(id)
-    if not hold then return false end
-    for _, seat in ipairs(hold.seats) do
-        if redis.call('HGET', seats, seat) == id then
-            if mark then redis.call('HSET', seats, seat, mark) else redis.call('HDEL', seats, seat) end
+local function read(id)
+    local text = redis.call('HGET', holds, id)
+    return text and parsed(text)
+end
+
+-- Forgets holds; their seats become free, but for those in `sold`. Seats that are not theirs any more stay as they are.
+local function drop(ids, sold)
+    if #ids == 0 then return end
+    local seen, nobody = {}, {}
+    for i, text in ipairs(redis.call('HMGET', holds, unpack(ids))) do
+        local hold = text and not seen[ids[i]] and parsed(text)
+        if hold then
+            seen[ids[i]] = true
+            for _, seat in ipairs(hold.seats) do
+                if not sold[seat] and redis.call('HGET', seats, seat) == ids[i] then redis.call('HDEL', seats, seat) end
+            end
+            -- Not `-quantity`: -0 is no integer to Redis.
+            local left = redis.call('HINCRBY', users, hold.user, 0 - hold.quantity)
+            if left <= 0 then table.insert(nobody, hold.user) end
+            all = all - hold.quantity
         end
     end
-    redis.call('HDEL', holds, id)
-    redis.call('ZREM', expiry, id)
-    -- Not `-quantity`: -0 is no integer to Redis.
-    local change = 0 - hold.quantity
-    if redis.call('HINCRBY', users, hold.user, change) <= 0 then redis.call('HDEL', users, hold.user) end
-    redis.call('HINCRBY', users, ' all', change)
-    return true
+    redis.call('HDEL', holds, unpack(ids))
+    redis.call('ZREM', expiry, unpack(ids))
+    if #nobody > 0 then redis.call('HDEL', users, unpack(nobody)) end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', now)) do drop(id) end
+-- Some at a time: what `unpack` can take is limited.
+local ended
+repeat
+    ended = redis.call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 1000)
+    drop(ended, {})
+until #ended < 1000
 
-local function held()
-    return tonumber(redis.call('HGET', users, ' all') or '0')
+-- Lets a hold that is there last until `ends` at least.
+local function extend(id, ends)
+    local before = redis.call('ZSCORE', expiry, id)
+    if not before then return nil end
+    if tonumber(before) >= ends then return tonumber(before) end
+    redis.call('ZADD', expiry, ends, id)
+    return ends
 end
 
--- ARGV: hold, id, user, quantity, milliseconds, limit per user, available (-1: seated), the last millisecond at which
--- it may be taken (0: any), seat...
-if command == 'hold' then
-    local id, user, quantity = ARGV[2], ARGV[3], tonumber(ARGV[4])
-    local lasts, limit, available, last = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-    if last > 0 and now > last then return {'over', '', 0} end
-    if available < 0 and redis.call('EXISTS', ready) == 0 then return {'cold', '', 0} end
-    local wanted = {}
-    for i = 9, #ARGV do
-        local owner = redis.call('HGET', seats, ARGV[i])
-        if owner then return {'taken', ARGV[i], 0} end
-        table.insert(wanted, ARGV[i])
+local commands = {}
+
+-- id, user, quantity, milliseconds, limit per user (0: none), available (-1: seated), the last millisecond at which it may
+-- be taken (0: any), whether it may be there already (1), seat...
+function commands.hold(first, last)
+    local id, user, quantity, lasts = ARGV[first], ARGV[first + 1], tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
+    local limit, available, latest = tonumber(ARGV[first + 4]), tonumber(ARGV[first + 5]), tonumber(ARGV[first + 6])
+    if latest > 0 and now > latest then return {'over', '', 0} end
+    if ARGV[first + 7] == '1' then
+        local known = read(id)
+        local ends = known and known.user == user and extend(id, now + lasts)
+        if ends then return {'ok', known.fence, ends} end
     end
-    local has = tonumber(redis.call('HGET', users, user) or '0')
-    if has + quantity > limit then return {'limit', tostring(has), 0} end
-    if available >= 0 and held() + quantity > available then return {'short', '', 0} end
+    if available < 0 then
+        if is_ready == nil then is_ready = redis.call('EXISTS', ready) == 1 end
+        if not is_ready then return {'cold', '', 0} end
+    end
+    for i = first + 8, last do
+        if redis.call('HGET', seats, ARGV[i]) then return {'taken', ARGV[i], 0} end
+    end
+    if limit > 0 then
+        local has = tonumber(redis.call('HGET', users, user) or '0')
+        if has + quantity > limit then return {'limit', tostring(has), 0} end
+    end
+    if available >= 0 and all + quantity > available then return {'short', '', 0} end
     -- Never lower than before, even when Redis has forgotten everything: numbers below the time were given earlier.
-    local number = math.max(tonumber(redis.call('GET', fence) or '0') + 1, now * 1000)
-    number = string.format('%.0f', number)
-    redis.call('SET', fence, number)
-    for _, seat in ipairs(wanted) do redis.call('HSET', seats, seat, id) end
-    redis.call('HSET', holds, id, user .. '|' .. quantity .. '|' .. number .. '|' .. table.concat(wanted, ','))
+    number = math.max((number or tonumber(redis.call('GET', fence) or '0')) + 1, now * 1000)
+    local fencing = string.format('%.0f', number)
+    for i = first + 8, last do redis.call('HSET', seats, ARGV[i], id) end
+    redis.call('HSET', holds, id, user .. '|' .. quantity .. '|' .. fencing .. '|' .. table.concat(ARGV, ',', first + 8, last))
     redis.call('ZADD', expiry, now + lasts, id)
     redis.call('HINCRBY', users, user, quantity)
-    redis.call('HINCRBY', users, ' all', quantity)
-    return {'ok', number, now + lasts}
+    all = all + quantity
+    used = true
+    return {'ok', fencing, now + lasts}
 end
 
--- ARGV: claim, milliseconds, id... Holds that are being confirmed do not expire meanwhile. Tells which are gone.
-if command == 'claim' then
-    local gone = {}
-    for i = 3, #ARGV do
-        local ends = redis.call('ZSCORE', expiry, ARGV[i])
-        if ends then
-            redis.call('ZADD', expiry, math.max(tonumber(ends), now + tonumber(ARGV[2])), ARGV[i])
-        else
-            table.insert(gone, ARGV[i])
+-- id, milliseconds, the millisecond at which it was to end. A hold that is being confirmed does not expire meanwhile; yet
+-- whoever confirms again and again keeps it no longer than the first time could have lasted.
+function commands.claim(first)
+    local lasts = tonumber(ARGV[first + 1])
+    local ends = extend(ARGV[first], math.min(now, tonumber(ARGV[first + 2])) + lasts)
+    if ends then return {'ok', '', ends} end
+    return {'gone', '', 0}
+end
+
+-- id, user
+function commands.release(first)
+    local hold = read(ARGV[first])
+    if not hold or hold.user ~= ARGV[first + 1] then return {'gone', '', 0} end
+    drop({ARGV[first]}, {})
+    return {'ok', '', 0}
+end
+
+-- (id, number of seats, seat...)... The seats are sold, whether or not the hold is still there.
+function commands.finish(first, last)
+    local ids, sold, marks = {}, {}, {}
+    local i = first
+    while i <= last do
+        if ARGV[i] ~= '' then table.insert(ids, ARGV[i]) end
+        local place = i + 1 + tonumber(ARGV[i + 1])
+        for seat = i + 2, place do
+            sold[ARGV[seat]] = true
+            table.insert(marks, ARGV[seat])
+            table.insert(marks, 'sold')
         end
+        i = place + 1
     end
-    return {'ok', table.concat(gone, ','), #gone}
-end
-
--- ARGV: release, id, user
-if command == 'release' then
-    local hold = read(ARGV[2])
-    if not hold or hold.user ~= ARGV[3] then return {'gone', '', 0} end
-    drop(ARGV[2])
+    for from = 1, #marks, 1000 do redis.call('HSET', seats, unpack(marks, from, math.min(from + 999, #marks))) end
+    drop(ids, sold)
     return {'ok', '', 0}
 end
 
--- ARGV: finish, (id, number of seats, seat...)... The seats are sold, whether or not the hold is still there.
-if command == 'finish' then
-    local i = 2
-    while i <= #ARGV do
-        drop(ARGV[i], 'sold')
-        local last = i + 1 + tonumber(ARGV[i + 1])
-        for place = i + 2, last do redis.call('HSET', seats, ARGV[place], 'sold') end
-        i = last + 1
-    end
-    return {'ok', '', 0}
+function commands.held()
+    return {'ok', '', all}
 end
 
--- ARGV: held
-if command == 'held' then return {'ok', '', held()} end
-
--- ARGV: mark, version, count of freed, 'all' or 'some', (seat, 'sold' or 'free')...
+-- version, count of freed, 'all' or 'some', (seat, 'sold' or 'free')...
 -- Makes the marks agree with what was read from the database at that moment. Seats that were sold then are still sold
 -- unless some were freed since; seats that were free are still free unless anything changed.
-if command == 'mark' then
+function commands.mark(first, last)
     local frees = false
-    for i = 6, #ARGV, 2 do frees = frees or ARGV[i] == 'free' end
-    if (redis.call('GET', freed) or '0') ~= ARGV[3] then return {'stale', '', 0} end
-    if frees and redis.call('GET', version) ~= ARGV[2] then return {'stale', '', 0} end
-    for i = 5, #ARGV, 2 do
+    for i = first + 4, last, 2 do frees = frees or ARGV[i] == 'free' end
+    if (redis.call('GET', freed) or '0') ~= ARGV[first + 1] then return {'stale', '', 0} end
+    if frees and redis.call('GET', version) ~= ARGV[first] then return {'stale', '', 0} end
+    for i = first + 3, last, 2 do
         if ARGV[i + 1] == 'sold' then
             redis.call('HSET', seats, ARGV[i], 'sold')
         elseif redis.call('HGET', seats, ARGV[i]) == 'sold' then
             redis.call('HDEL', seats, ARGV[i])
         end
     end
-    if ARGV[4] == 'all' then redis.call('SET', ready, '1') end
+    if ARGV[first + 2] == 'all' then
+        redis.call('SET', ready, '1')
+        is_ready = true
+    end
+    used = true
     return {'ok', '', 0}
 end
 
-return redis.error_reply('unknown command')
+local replies = {}
+local i = 1
+while i <= #ARGV do
+    local last = i + 1 + tonumber(ARGV[i + 1])
+    table.insert(replies, commands[ARGV[i]](i + 2, last))
+    i = last + 1
+end
+
+if number then redis.call('SET', fence, string.format('%.0f', number)) end
+if all ~= all_before then
+    redis.call('HINCRBY', users, ' all', all - all_before)
+    -- Whatever went wrong before: without holds nobody holds anything.
+    if redis.call('EXISTS', holds) == 0 then redis.call('DEL', users) end
+end
+if used then
+    for _, key in ipairs({seats, holds, expiry, users, fence}) do redis.call('EXPIRE', key, KEPT) end
+    redis.call('EXPIRE', ready, READY_KEPT)
+end
+return replies

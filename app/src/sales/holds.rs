@@ -1,6 +1,6 @@
 //! Holds: for some minutes, others keep away from what somebody is about to buy. One Lua script, all seats or none.
 
-use super::claims::Claims;
+use super::script::{Command, HoldScript, freed_key, seats_key};
 use super::{Order, tickets};
 use crate::config::LimitArgs;
 use crate::db;
@@ -8,16 +8,15 @@ use crate::error::{ApiError, Result};
 use crate::events::versions::Versions;
 use crate::kv::{Kv, KvError};
 use crate::random;
-use redis::Script;
+use moka::future::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use sqlx::{MySqlPool, QueryBuilder};
 use std::collections::HashSet;
-use std::sync::LazyLock;
-
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("holds.lua")));
+use std::sync::Arc;
 
 /// How long a hold lasts at least once its confirmation has begun: longer than any sale takes.
-pub(super) const CLAIM_MILLISECONDS: u32 = 20_000;
+const CLAIM_MILLISECONDS: u32 = 20_000;
 
 /// What a hold token says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,14 +41,24 @@ pub struct Hold {
 
 impl Hold {
     /// What is about to be held.
-    fn new(event: u64, user: &str, quantity: u32, seats: Vec<String>) -> Self {
-        let hold = random::code(16);
+    fn new(hold: String, event: u64, user: &str, quantity: u32, seats: Vec<String>) -> Self {
         Self { hold, event, user: user.to_owned(), quantity, seats, fence: 0, ends: 0, exclusive: true }
     }
 }
 
-/// The reply of the script: what happened, a text, a number.
-pub(super) type Reply = (String, String, i64);
+/// How a hold is taken.
+struct Terms {
+    /// How long it lasts
+    milliseconds: u32,
+    /// Tickets that one user may hold at once; none for any number
+    limit: Option<u32>,
+    /// General-admission tickets that are unsold
+    available: u32,
+    /// The last millisecond at which it may be taken
+    latest: Option<i64>,
+    /// Whether it may be there already, and then is good as it is
+    again: bool,
+}
 
 /// Holds in Redis. Cheap to clone.
 #[derive(Clone)]
@@ -57,26 +66,19 @@ pub struct Holds {
     db: MySqlPool,
     kv: Kv,
     versions: Versions,
-    claims: Claims,
+    script: HoldScript,
+    /// Events whose sold seats are being marked
+    marking: Cache<u64, ()>,
     milliseconds: u32,
     limit: u32,
-}
-
-/// A call of the script for an event.
-pub(super) fn call(event: u64, command: &str) -> redis::ScriptInvocation<'static> {
-    let mut call = SCRIPT.prepare_invoke();
-    for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
-        call.key(format!("hold:{{{event}}}:{part}"));
-    }
-    call.key(crate::events::versions::key(event)).key(freed_key(event)).arg(command);
-    call
 }
 
 impl Holds {
     /// `limits` says how long and how many. Must be called within a tokio runtime.
     pub fn new(db: MySqlPool, kv: Kv, versions: Versions, limits: &LimitArgs) -> Self {
-        let claims = Claims::new(kv.clone());
-        Self { db, kv, versions, claims, milliseconds: limits.hold_seconds * 1000, limit: limits.hold_limit }
+        let script = HoldScript::new(kv.clone());
+        let marking = Cache::new(10_000);
+        Self { db, kv, versions, script, marking, milliseconds: limits.hold_seconds * 1000, limit: limits.hold_limit }
     }
 
     /// How long a hold lasts, in seconds.
@@ -98,17 +100,31 @@ impl Holds {
         seats: Vec<String>,
         available: u32,
     ) -> Result<Hold> {
-        self.take_for(Hold::new(event, user, quantity, seats), available, self.milliseconds).await
+        let hold = Hold::new(random::code(16), event, user, quantity, seats);
+        // What can be ordered at once can be held at once; several holds together cannot go beyond the limit.
+        let limit = Some(self.limit.max(quantity));
+        let terms = Terms { milliseconds: self.milliseconds, limit, available, latest: None, again: false };
+        self.take_for(hold, terms).await
     }
 
-    /// Holds what an order wants for the moment of its sale, and not much longer: the buyer may have gone away.
+    /// Holds what an order wants for the moment of its sale, and not much longer: the buyer may have gone away. The same
+    /// order, sent again, shares the hold.
     pub async fn take_for_sale(&self, event: u64, order: &Order) -> Result<Hold> {
-        let hold = Hold::new(event, &order.user_id, order.quantity, order.seats.clone());
-        self.take_for(hold, 0, CLAIM_MILLISECONDS).await
+        let mut digest = Sha256::new();
+        for part in [order.user_id.as_bytes(), order.idempotency_key.as_bytes(), &order.request_hash] {
+            digest.update(part);
+            digest.update([0]);
+        }
+        let id = hex::encode(&digest.finalize()[..10]);
+        let hold = Hold::new(id, event, &order.user_id, order.quantity, order.seats.clone());
+        // The sale itself looks at what one user may have.
+        let again = order.client_key;
+        let terms = Terms { milliseconds: CLAIM_MILLISECONDS, limit: None, available: 0, latest: None, again };
+        self.take_for(hold, terms).await
     }
 
-    async fn take_for(&self, mut hold: Hold, available: u32, milliseconds: u32) -> Result<Hold> {
-        match self.take_as(&mut hold, available, milliseconds, None).await {
+    async fn take_for(&self, mut hold: Hold, terms: Terms) -> Result<Hold> {
+        match self.take_as(&mut hold, &terms).await {
             Ok(()) => Ok(hold),
             Err(HoldError::Refused(error)) => Err(error),
             Err(HoldError::Kv(error)) => {
@@ -118,7 +134,7 @@ impl Holds {
                 }
                 // As in the script: not below what was given before, and by a clock that all instances share.
                 let now = db::now_ms(&self.db).await?;
-                hold.ends = now + i64::from(milliseconds);
+                hold.ends = now + i64::from(terms.milliseconds);
                 hold.fence = u64::try_from(now).unwrap_or(0) * 1000;
                 hold.exclusive = false;
                 Ok(hold)
@@ -126,27 +142,23 @@ impl Holds {
         }
     }
 
-    /// Takes what `hold` says, for so long, unless its time is over by the clock of Redis.
-    async fn take_as(
-        &self,
-        hold: &mut Hold,
-        available: u32,
-        milliseconds: u32,
-        last: Option<i64>,
-    ) -> Result<(), HoldError> {
-        let available = if hold.seats.is_empty() { i64::from(available) } else { -1 };
+    /// Takes what `hold` says, unless its time is over by the clock of Redis.
+    async fn take_as(&self, hold: &mut Hold, terms: &Terms) -> Result<(), HoldError> {
+        let available = if hold.seats.is_empty() { i64::from(terms.available) } else { -1 };
         for _ in 0..5 {
-            let mut call = call(hold.event, "hold");
-            call.arg(&hold.hold)
+            let mut command = Command::new("hold")
+                .arg(&hold.hold)
                 .arg(&hold.user)
                 .arg(hold.quantity)
-                .arg(milliseconds)
-                // What can be ordered at once can be held at once; several holds together cannot go beyond the limit.
-                .arg(self.limit.max(hold.quantity))
+                .arg(terms.milliseconds)
+                .arg(terms.limit.unwrap_or(0))
                 .arg(available)
-                .arg(last.unwrap_or(0))
-                .arg(&hold.seats);
-            let (outcome, text, ends): Reply = self.kv.script(&call).await?;
+                .arg(terms.latest.unwrap_or(0))
+                .arg(u8::from(terms.again));
+            for seat in &hold.seats {
+                command.push(seat);
+            }
+            let (outcome, text, ends) = self.script.run(hold.event, command).await?;
             let refused = match outcome.as_str() {
                 "ok" => {
                     hold.fence = text.parse().map_err(ApiError::internal)?;
@@ -162,7 +174,7 @@ impl Holds {
                 "taken" => seat_taken(&text),
                 "limit" => ApiError::conflict(
                     "hold_limit",
-                    format!("one user can hold {} tickets for an event, and holds {text}", self.limit),
+                    format!("one user can hold {} tickets for an event, and holds {text}", terms.limit.unwrap_or(0)),
                 ),
                 _ => ApiError::conflict("sold_out", "too few tickets are left at the moment"),
             };
@@ -175,7 +187,14 @@ impl Holds {
     /// Keeps a hold from expiring while it is confirmed. False when it is not there: it has ended, was confirmed, or
     /// Redis has forgotten it or is away.
     pub async fn claim(&self, hold: &Hold) -> bool {
-        self.claims.claim(hold.event, &hold.hold).await
+        let command = Command::new("claim").arg(&hold.hold).arg(CLAIM_MILLISECONDS).arg(hold.ends);
+        match self.script.run(hold.event, command).await {
+            Ok((outcome, ..)) => outcome == "ok",
+            Err(error) => {
+                tracing::debug!(%error, "confirming without redis");
+                false
+            }
+        }
     }
 
     /// Takes a hold again that could not be claimed although its time is not over, if nobody else has what it held.
@@ -183,7 +202,10 @@ impl Holds {
     /// database: this process's clock may be wrong.
     pub async fn retake(&self, hold: &mut Hold, available: u32) -> Result<()> {
         let ends = hold.ends;
-        match self.take_as(hold, available, CLAIM_MILLISECONDS, Some(ends)).await {
+        // It is there, perhaps, and only the answer to its claim was lost.
+        let (milliseconds, limit) = (CLAIM_MILLISECONDS, Some(self.limit.max(hold.quantity)));
+        let terms = Terms { milliseconds, limit, available, latest: Some(ends), again: true };
+        match self.take_as(hold, &terms).await {
             Ok(()) => Ok(()),
             Err(HoldError::Refused(_)) => Err(ApiError::conflict("hold_expired", "the hold has ended; hold again")),
             Err(HoldError::Kv(error)) => {
@@ -198,8 +220,8 @@ impl Holds {
 
     /// Ends a hold before its time. False when there was none.
     pub async fn release(&self, hold: &Hold) -> Result<bool, KvError> {
-        let mut call = call(hold.event, "release");
-        let (outcome, ..): Reply = self.kv.script(call.arg(&hold.hold).arg(&hold.user)).await?;
+        let command = Command::new("release").arg(&hold.hold).arg(&hold.user);
+        let (outcome, ..) = self.script.run(hold.event, command).await?;
         Ok(outcome == "ok")
     }
 
@@ -212,21 +234,25 @@ impl Holds {
 
     /// After the commit: the seats are sold, and the holds that they were sold by have ended.
     pub async fn finish(&self, event: u64, sold: impl Iterator<Item = &Order>) -> Result<(), KvError> {
-        let mut call = call(event, "finish");
+        let mut command = Command::new("finish");
         let mut any = false;
         for order in sold.filter(|order| order.hold.is_some() || !order.seats.is_empty()) {
             any = true;
-            call.arg(order.hold.as_ref().map_or("", |hold| &hold.id)).arg(order.seats.len()).arg(&order.seats);
+            command.push(order.hold.as_ref().map_or("", |hold| &hold.id));
+            command.push(order.seats.len());
+            for seat in &order.seats {
+                command.push(seat);
+            }
         }
         if any {
-            self.kv.script::<Reply>(&call).await?;
+            self.script.run(event, command).await?;
         }
         Ok(())
     }
 
     /// Tickets of an event that are held at the moment. Without Redis nothing is.
     pub async fn held(&self, event: u64) -> u32 {
-        match self.kv.script::<Reply>(&call(event, "held")).await {
+        match self.script.run(event, Command::new("held")).await {
             Ok((_, _, held)) => u32::try_from(held).unwrap_or(0),
             Err(error) => {
                 tracing::debug!(%error, "selling without redis");
@@ -247,17 +273,27 @@ impl Holds {
         self.kv.run(&redis::Cmd::incr(freed_key(event), 1)).await
     }
 
-    /// Marks all sold seats of an event: when it is first used, and after Redis has forgotten them.
+    /// Marks all sold seats of an event, once for all who ask meanwhile: when it is first used, and after Redis has
+    /// forgotten them.
     async fn mark_all(&self, event: u64) -> Result<(), HoldError> {
-        let moment = self.moment(event).await?;
+        let marked = Box::pin(self.marking.try_get_with(event, self.mark_sold(event))).await;
+        self.marking.invalidate(&event).await;
+        marked.map_err(|error: Arc<HoldError>| match &*error {
+            HoldError::Refused(refused) => HoldError::Refused(refused.clone()),
+            HoldError::Kv(_) => HoldError::Kv(KvError::Unavailable),
+        })
+    }
+
+    async fn mark_sold(&self, event: u64) -> Result<(), HoldError> {
+        let [version, freed] = self.moment(event).await?;
         let sold = tickets::taken_seats(&self.db, event).await.map_err(ApiError::from)?;
-        let mut call = call(event, "mark");
-        call.arg(&moment[..]).arg("all");
-        for seat in &sold {
-            call.arg(seat).arg("sold");
+        let mut command = Command::new("mark").arg(version).arg(freed).arg("all");
+        for seat in sold {
+            command.push(seat);
+            command.push("sold");
         }
         // When it is stale by now, the next attempt to hold finds it cold again.
-        self.kv.script::<Reply>(&call).await?;
+        self.script.run_alone(event, &command).await?;
         Ok(())
     }
 
@@ -278,20 +314,32 @@ impl Holds {
         Ok(sold.into_iter().collect())
     }
 
+    /// Makes sure that seats which were sold are marked, as they are unless who sold them has died or Redis was away.
+    pub async fn assure_sold(&self, event: u64, seats: &[String]) -> Result<()> {
+        if seats.is_empty() {
+            return Ok(());
+        }
+        let marks: Vec<Option<String>> = self.kv.run(redis::cmd("HMGET").arg(seats_key(event)).arg(seats)).await?;
+        match marks.iter().all(|mark| mark.as_deref() == Some("sold")) {
+            true => Ok(()),
+            false => self.mark(event, seats).await,
+        }
+    }
+
     /// Makes the marks of some seats agree with the database. Safe at any time, by anybody, any number of times.
     pub async fn mark(&self, event: u64, seats: &[String]) -> Result<()> {
         if seats.is_empty() {
             return Ok(());
         }
         for _ in 0..20 {
-            let moment = self.moment(event).await?;
+            let [version, freed] = self.moment(event).await?;
             let sold = self.sold_among(event, seats).await?;
-            let mut call = call(event, "mark");
-            call.arg(&moment[..]).arg("some");
+            let mut command = Command::new("mark").arg(version).arg(freed).arg("some");
             for seat in seats {
-                call.arg(seat).arg(if sold.contains(seat) { "sold" } else { "free" });
+                command.push(seat);
+                command.push(if sold.contains(seat) { "sold" } else { "free" });
             }
-            let (outcome, ..): Reply = self.kv.script(&call).await?;
+            let (outcome, ..) = self.script.run_alone(event, &command).await?;
             if outcome == "ok" {
                 return Ok(());
             }
@@ -303,7 +351,7 @@ impl Holds {
     pub async fn seat_marks(&self, event: u64) -> Option<Vec<(String, bool)>> {
         for _ in 0..3 {
             let mut pipeline = redis::pipe();
-            pipeline.exists(format!("hold:{{{event}}}:ready")).hgetall(format!("hold:{{{event}}}:seats"));
+            pipeline.exists(format!("hold:{{{event}}}:ready")).hgetall(seats_key(event));
             // Holds that have ended are dropped by the next script; ask for that first.
             self.held(event).await;
             let (ready, marks): (bool, Vec<(String, String)>) = self.kv.pipe(&pipeline).await.ok()?;
@@ -314,10 +362,6 @@ impl Holds {
         }
         None
     }
-}
-
-fn freed_key(event: u64) -> String {
-    format!("hold:{{{event}}}:freed")
 }
 
 fn seat_taken(seat: &str) -> ApiError {

@@ -3,18 +3,20 @@
 //! order goes straight through.
 
 use super::holds::Holds;
-use super::sell::{self, Outcome};
+use super::rounds::{Pushed, Rounds};
+use super::sell::{self, Batch, Outcome};
 use super::{Order, ReservationView};
 use crate::db;
 use crate::error::{ApiError, Result};
-use crate::events::versions::Versions;
+use crate::events::cache::EventCache;
+use crate::events::layout::Layout;
 use crate::wallet::PaymentProvider;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, MySql, MySqlPool};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 /// Orders in one transaction, at most.
@@ -22,16 +24,24 @@ const BATCH: usize = 128;
 /// Orders that may wait for one event; more than that could not be served within a request's time.
 const WAITING: usize = 20_000;
 /// Attempts of one transaction.
-const ATTEMPTS: u32 = 6;
+pub(super) const ATTEMPTS: u32 = 6;
 /// How long a transaction may take: longer than its statements wait for locks. Without an answer until then, nobody is
 /// there to give one, though the connection does not say so: a host that has vanished closes nothing.
-const LONGEST: Duration = Duration::from_secs(10);
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// Of so many connections, one may be kept by a lane from one transaction to the next.
 const KEEPERS: usize = 4;
 
-/// The connection that a lane keeps. Its statements are prepared there already, and the pool would ask the server
-/// whether it still works each time that it gets it back.
-type Kept = Option<PoolConnection<MySql>>;
+/// What a lane keeps from one transaction to the next.
+#[derive(Default)]
+struct Kept {
+    /// Its statements are prepared there already, and the pool would ask the server whether it still works each time that it
+    /// gets it back.
+    connection: Option<PoolConnection<MySql>>,
+    /// Until this has ended, Redis counts tickets as held that are sold
+    telling: Option<JoinHandle<()>>,
+}
+
+type KeptConnection = Option<PoolConnection<MySql>>;
 
 struct Job {
     order: Order,
@@ -56,44 +66,30 @@ pub struct Lanes(Arc<Inner>);
 
 struct Inner {
     db: MySqlPool,
-    versions: Versions,
+    events: EventCache,
     holds: Holds,
     payments: Arc<dyn PaymentProvider>,
     /// Lanes that keep a connection as long as they are open. The others take turns, so that none has to wait long.
     keepers: Semaphore,
-    /// What waits, by event. An event has an entry as long as a task works for it.
-    queues: Mutex<HashMap<u64, VecDeque<Job>>>,
+    rounds: Rounds<Job>,
 }
 
 impl Lanes {
     /// No lane is open yet.
-    pub fn new(db: MySqlPool, versions: Versions, holds: Holds, payments: Arc<dyn PaymentProvider>) -> Self {
+    pub fn new(db: MySqlPool, events: EventCache, holds: Holds, payments: Arc<dyn PaymentProvider>) -> Self {
         let keepers = Semaphore::new(db.options().get_max_connections() as usize / KEEPERS);
-        Self(Arc::new(Inner { db, versions, holds, payments, keepers, queues: Mutex::default() }))
+        Self(Arc::new(Inner { db, events, holds, payments, keepers, rounds: Rounds::new(WAITING) }))
     }
 
     /// Puts an order into its event's lane and waits for the outcome.
     pub async fn submit(&self, event_id: u64, order: Order) -> Result<ReservationView> {
         let (answer, outcome) = oneshot::channel();
-        let job = Job { order, answer, span: Span::current() };
-        let opened = {
-            let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            match queues.get_mut(&event_id) {
-                Some(queue) if queue.len() >= WAITING => {
-                    return Err(ApiError::unavailable("busy", "too many are buying tickets for this event right now"));
-                }
-                Some(queue) => {
-                    queue.push_back(job);
-                    false
-                }
-                None => {
-                    queues.insert(event_id, VecDeque::from([job]));
-                    true
-                }
+        match self.0.rounds.push(event_id, Job { order, answer, span: Span::current() }) {
+            Pushed::Waits => {}
+            Pushed::Opened => drop(tokio::spawn(self.clone().work(event_id))),
+            Pushed::Full => {
+                return Err(ApiError::unavailable("busy", "too many are buying tickets for this event right now"));
             }
-        };
-        if opened {
-            tokio::spawn(self.clone().work(event_id));
         }
         outcome.await.map_err(|_| ApiError::internal("a sale ended without an outcome"))?
     }
@@ -101,59 +97,77 @@ impl Lanes {
     /// Works until the lane is empty.
     async fn work(self, event_id: u64) {
         let keeps = self.0.keepers.try_acquire();
-        let mut kept = Kept::None;
-        loop {
-            let jobs: Vec<Job> = {
-                let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(queue) = queues.get_mut(&event_id) else {
-                    return;
-                };
-                if queue.is_empty() {
-                    queues.remove(&event_id);
-                    return;
-                }
-                let end = queue.len().min(BATCH);
-                // Who has gone away while waiting buys nothing.
-                queue.drain(..end).filter(|job| !job.answer.is_closed()).collect()
-            };
-            if !jobs.is_empty() {
-                // In a task of its own: a panic must not close the lane for those who still wait.
-                let (this, span) = (self.clone(), shared_span(&jobs));
-                let work = async move { this.serve(event_id, jobs, kept).await };
-                kept = match tokio::spawn(work.instrument(span)).await {
-                    Ok(connection) => connection.filter(|_| keeps.is_ok()),
-                    Err(error) => {
-                        tracing::error!(%error, event_id, "a batch of sales failed");
-                        None
-                    }
-                }
+        let mut kept = Kept::default();
+        while let Some(mut jobs) = self.0.rounds.next(event_id, BATCH) {
+            // Who has gone away while waiting buys nothing.
+            jobs.retain(|job| !job.answer.is_closed());
+            if jobs.is_empty() {
+                continue;
+            }
+            // In a task of its own: a panic must not close the lane for those who still wait.
+            let (this, span) = (self.clone(), shared_span(&jobs));
+            let work = async move { this.serve(event_id, jobs, kept).await };
+            kept = tokio::spawn(work.instrument(span)).await.unwrap_or_else(|error| {
+                tracing::error!(%error, event_id, "a batch of sales failed");
+                Kept::default()
+            });
+            if keeps.is_err() {
+                kept.connection = None;
             }
         }
     }
 
+    /// Carries out orders. Who gave them hears of it while the next transaction is under way already.
     async fn serve(&self, event_id: u64, jobs: Vec<Job>, mut kept: Kept) -> Kept {
         let (orders, answers): (Vec<Order>, Vec<_>) = jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
         let started = Instant::now();
-        let outcomes = self.carry_out(event_id, &orders, &mut kept).await;
-        count(&orders, &outcomes, started.elapsed());
-        self.tell(event_id, &orders, &outcomes).await;
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // Who asked may have gone away; the idempotency key lets them ask again.
-            let _gone = answer.send(outcome);
+        // Only who has no hold of their own must leave the held tickets alone.
+        let direct = orders.iter().any(|order| order.hold.is_none());
+        if direct
+            && let Some(telling) = kept.telling.take()
+            && let Err(error) = telling.await
+        {
+            tracing::error!(%error, event_id, "a batch of sales was not told");
         }
+        let outcomes = match self.layout(event_id, &orders).await {
+            Ok(layout) => {
+                let held = if direct { self.0.holds.held(event_id).await } else { 0 };
+                let batch = Batch { event_id, layout, held };
+                self.carry_out(&batch, &orders, &mut kept.connection).await
+            }
+            Err(error) => orders.iter().map(|_| Err(error.clone())).collect(),
+        };
+        count(&orders, &outcomes, started.elapsed());
+        let this = self.clone();
+        let tell = async move {
+            this.tell(event_id, &orders, &outcomes).await;
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // Who asked may have gone away; the idempotency key lets them ask again.
+                let _gone = answer.send(outcome);
+            }
+        };
+        kept.telling = Some(tokio::spawn(tell.in_current_span()));
         kept
     }
 
+    /// The seats of the event, if any are wanted.
+    async fn layout(&self, event_id: u64, orders: &[Order]) -> Result<Option<Arc<Layout>>> {
+        match orders.iter().any(|order| !order.seats.is_empty()) {
+            true => self.0.events.layout(event_id).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// One transaction for all orders; one for each when they cannot share one.
-    async fn carry_out(&self, event_id: u64, orders: &[Order], kept: &mut Kept) -> Vec<Outcome> {
-        match self.attempt(event_id, orders, false, kept).await {
+    async fn carry_out(&self, batch: &Batch, orders: &[Order], kept: &mut KeptConnection) -> Vec<Outcome> {
+        match self.attempt(batch, orders, false, kept).await {
             Ok(outcomes) => outcomes,
             Err(error) if orders.len() == 1 => vec![Err(error)],
             Err(error) if error.code == "duplicate" => {
                 let mut outcomes = Vec::with_capacity(orders.len());
                 for order in orders {
                     let one = std::slice::from_ref(order);
-                    let outcome = self.attempt(event_id, one, true, kept).await;
+                    let outcome = self.attempt(batch, one, true, kept).await;
                     outcomes.extend(outcome.unwrap_or_else(|error| vec![Err(error)]));
                 }
                 outcomes
@@ -167,22 +181,22 @@ impl Lanes {
     /// not (unless with `check_keys`), since most keys are new: the unique key tells when one is not.
     async fn attempt(
         &self,
-        event_id: u64,
+        batch: &Batch,
         orders: &[Order],
         mut check_keys: bool,
-        kept: &mut Kept,
+        kept: &mut KeptConnection,
     ) -> Result<Vec<Outcome>> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.transaction(event_id, orders, check_keys, kept).await {
+            let error = match self.transaction(batch, orders, check_keys, kept).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(error) => error,
             };
             if let Some(key) = db::duplicate_key(&error) {
                 // A key that was used before, or another instance was faster with the same seat or code. Reading again
                 // tells which.
-                tracing::debug!(key, event_id, "a unique key refused a batch");
+                tracing::debug!(key, event_id = batch.event_id, "a unique key refused a batch");
                 if (check_keys && orders.len() > 1) || attempt >= ATTEMPTS {
                     return Err(ApiError::conflict("duplicate", "somebody else was faster"));
                 }
@@ -197,14 +211,11 @@ impl Lanes {
 
     async fn transaction(
         &self,
-        event_id: u64,
+        batch: &Batch,
         orders: &[Order],
         keys: bool,
-        kept: &mut Kept,
+        kept: &mut KeptConnection,
     ) -> Result<Vec<Outcome>, sqlx::Error> {
-        // Only who has no hold of their own must leave the held tickets alone.
-        let direct = orders.iter().any(|order| order.hold.is_none());
-        let held = if direct { self.0.holds.held(event_id).await } else { 0 };
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => Box::pin(self.0.db.acquire()).await?,
@@ -212,7 +223,7 @@ impl Lanes {
         let work = async {
             let mut tx = connection.begin().await?;
             let payments = self.0.payments.as_ref();
-            let outcomes = sell::sell(&mut tx, payments, event_id, orders, held, keys).await?;
+            let outcomes = sell::sell(&mut tx, payments, batch, orders, keys).await?;
             if outcomes.iter().any(Result::is_ok) {
                 tx.commit().await?;
             } else {
@@ -238,7 +249,7 @@ impl Lanes {
         }
         let sold = orders.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(order, _)| order);
         // In this order: who marks seats as free by what was read before the commit is refused from now on.
-        self.0.versions.bump(event_id).await;
+        self.0.events.versions().bump(event_id).await;
         if let Err(error) = self.0.holds.finish(event_id, sold).await {
             // The worker marks the seats again when it reads the outbox.
             tracing::debug!(%error, event_id, "sold seats could not be marked");

@@ -5,7 +5,6 @@
 //! into one commit.
 
 pub mod cancel;
-mod claims;
 mod groups;
 mod handlers;
 mod hold_handlers;
@@ -14,6 +13,8 @@ mod lane;
 pub mod read;
 mod record;
 pub mod requests;
+mod rounds;
+mod script;
 pub mod seat_map;
 mod sell;
 pub mod tickets;
@@ -122,7 +123,7 @@ impl Sales {
         let payments: Arc<dyn PaymentProvider> = Arc::new(Wallet);
         let holds = Holds::new(db.clone(), kv, events.versions().clone(), limits);
         Self {
-            lanes: Lanes::new(db.clone(), events.versions().clone(), holds.clone(), payments.clone()),
+            lanes: Lanes::new(db.clone(), events.clone(), holds.clone(), payments.clone()),
             holds,
             db,
             events,
@@ -142,7 +143,14 @@ impl Sales {
         if order.seats.is_empty() {
             return self.sell(event_id, order).await;
         }
-        let hold = self.holds.take_for_sale(event_id, &order).await?;
+        let hold = match self.holds.take_for_sale(event_id, &order).await {
+            // Refused by what the same request got that came before, perhaps.
+            Err(refused) if order.client_key => {
+                let made = self.made_before(&order.user_id, &order.idempotency_key, order.request_hash);
+                return Box::pin(made).await?.ok_or(refused);
+            }
+            hold => hold?,
+        };
         order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
         let outcome = self.sell(event_id, order).await;
         if outcome.is_err() {

@@ -84,7 +84,7 @@ async fn with_tickets(connection: &mut MySqlConnection, rows: Vec<Row>) -> Resul
         for row in &rows {
             ids.push_bind(row.id);
         }
-        ids.push_unseparated(") ORDER BY id");
+        ids.push_unseparated(") ORDER BY reservation_id, number");
         let found: Vec<(u64, String, Option<String>, String)> = sql.build_query_as().fetch_all(connection).await?;
         for (reservation, code, seat_id, status) in found {
             tickets.entry(reservation).or_default().push(TicketView { code, seat_id, status });

@@ -41,7 +41,7 @@ pub async fn record(
             row.push_bind(event_id)
                 .push_bind(&sale.order.user_id)
                 .push_bind(sale.order.quantity)
-                .push_bind("CONFIRMED")
+                .push("'CONFIRMED'")
                 .push_bind(sale.amount)
                 .push_bind(sale.payment.as_str())
                 .push_bind(sale.order.group_id)
@@ -85,20 +85,23 @@ pub async fn record(
         ));
     }
     let fences = accepted.iter().map(|sale| sale.order.hold.as_ref().map_or(0, |hold| hold.fence));
-    let rows: Vec<(u64, u64, &TicketView)> = views
+    let rows: Vec<(u64, u32, u64, &TicketView)> = views
         .iter()
         .zip(fences)
-        .flat_map(|((_, view), fence)| view.tickets.iter().map(move |ticket| (view.reservation_id, fence, ticket)))
+        .flat_map(|((_, view), fence)| {
+            (0..).zip(&view.tickets).map(move |(number, ticket)| (view.reservation_id, number, fence, ticket))
+        })
         .collect();
     for rows in db::pieces(&rows) {
-        QueryBuilder::new("INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ")
-            .push_values(rows, |mut row, (reservation, fence, ticket)| {
+        QueryBuilder::new("INSERT INTO tickets (reservation_id, number, event_id, seat_id, code, fence, status) ")
+            .push_values(rows, |mut row, (reservation, number, fence, ticket)| {
                 row.push_bind(reservation)
+                    .push_bind(number)
                     .push_bind(event_id)
                     .push_bind(&ticket.seat_id)
                     .push_bind(&ticket.code)
                     .push_bind(fence)
-                    .push_bind("ACTIVE");
+                    .push("'ACTIVE'");
             })
             .build()
             .execute(&mut *connection)

@@ -5,10 +5,12 @@ use super::record::{Accepted, record};
 use super::{Order, PaymentMethod, read, tickets};
 use crate::db;
 use crate::error::{ApiError, Result};
+use crate::events::layout::Layout;
 use crate::wallet::PaymentProvider;
 use axum::http::StatusCode;
-use sqlx::{MySqlConnection, QueryBuilder};
+use sqlx::{MySql, MySqlConnection, QueryBuilder};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// The outcome of one order.
@@ -34,9 +36,20 @@ struct Stock {
 /// Seats that are asked for at once, at most.
 const SEATS: usize = 256;
 
-/// What of a seat decides a sale.
+/// What orders have in common that share a transaction.
+pub struct Batch {
+    /// For which event they are
+    pub event_id: u64,
+    /// Its seats, if any are ordered
+    pub layout: Option<Arc<Layout>>,
+    /// How many tickets are held by others than those who order
+    pub held: u32,
+}
+
+/// What was sold of a seat before.
+#[derive(Default)]
 struct Seat {
-    price: u64,
+    /// The highest fencing number of the sales that were cancelled
     fence: u64,
     taken: bool,
 }
@@ -44,17 +57,17 @@ struct Seat {
 /// Carries out what can be carried out of `orders`, in their order, and returns an outcome for each.
 ///
 /// The event's row is locked first, so that sales of one event come one after the other; everything is decided
-/// by what is read after that. `held` is how many tickets are held by others than those who order here.
+/// by what is read after that.
 /// Without `check_keys` an order whose key was used before may run into the unique key.
 /// An error means that nothing happened, as long as the caller rolls back.
 pub async fn sell(
     connection: &mut MySqlConnection,
     payments: &dyn PaymentProvider,
-    event_id: u64,
+    batch: &Batch,
     orders: &[Order],
-    held: u32,
     check_keys: bool,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
+    let event_id = batch.event_id;
     let stock: Option<Stock> = sqlx::query_as(
         "SELECT seated, total_seats, available_seats, price, max_per_order, max_per_user, cancelled, \
          event_date < UTC_TIMESTAMP(3) AS is_over, sale_opens_at, \
@@ -73,8 +86,8 @@ pub async fn sell(
         replay_known(connection, orders, &mut outcomes, |_, _| true).await?;
     }
     let mut bought = bought_by_user(connection, event_id, orders, stock.max_per_user).await?;
-    let mut seats = wanted_seats(connection, event_id, orders, stock.price).await?;
-    let mut left = Left { available: stock.available_seats, held };
+    let mut seats = sold_seats(connection, event_id, orders).await?;
+    let mut left = Left { available: stock.available_seats, held: batch.held };
 
     let mut accepted: Vec<Accepted> = Vec::with_capacity(orders.len());
     let mut first_with: HashMap<(&str, &str), usize> = HashMap::new();
@@ -88,7 +101,7 @@ pub async fn sell(
             repeats.push((index, first));
             continue;
         }
-        let amount = match check(order, &stock, &bought, &seats, &left) {
+        let amount = match check(order, &stock, batch.layout.as_deref(), &bought, &seats, &left) {
             Ok(amount) => amount,
             Err(error) => {
                 outcomes[index] = Some(Err(error));
@@ -115,9 +128,7 @@ pub async fn sell(
         left.take(order);
         *bought.entry(order.user_id.as_str()).or_default() += order.quantity;
         for seat in &order.seats {
-            if let Some(seat) = seats.get_mut(seat.as_str()) {
-                seat.taken = true;
-            }
+            seats.entry(seat).or_default().taken = true;
         }
         accepted.push(Accepted { index, order, amount, payment, receipt, code4: None });
     }
@@ -178,6 +189,7 @@ pub fn key_reused() -> ApiError {
 fn check(
     order: &Order,
     stock: &Stock,
+    layout: Option<&Layout>,
     bought: &HashMap<&str, u32>,
     seats: &HashMap<&str, Seat>,
     left: &Left,
@@ -202,13 +214,13 @@ fn check(
     }
     let mut amount = 0;
     for id in &order.seats {
-        let seat =
-            seats.get(id.as_str()).ok_or_else(|| ApiError::invalid("bad_seat", format!("there is no seat {id}")))?;
+        let price = layout.and_then(|layout| layout.price(id));
+        amount += price.ok_or_else(|| ApiError::invalid("bad_seat", format!("there is no seat {id}")))?;
         // A fence below the seat's says that this hold is older than a sale of the same seat.
-        if seat.taken || order.hold.as_ref().is_some_and(|hold| hold.fence < seat.fence) {
+        let older = |fence| order.hold.as_ref().is_some_and(|hold| hold.fence < fence);
+        if seats.get(id.as_str()).is_some_and(|seat| seat.taken || older(seat.fence)) {
             return Err(ApiError::conflict("seat_taken", format!("seat {id} is taken")));
         }
-        amount += seat.price;
     }
     if order.seats.is_empty() {
         amount = stock.price * u64::from(order.quantity);
@@ -297,40 +309,44 @@ async fn bought_by_user<'a>(
         .collect())
 }
 
-async fn wanted_seats<'a>(
+/// Those of the wanted seats that were sold before.
+async fn sold_seats<'a>(
     connection: &mut MySqlConnection,
     event_id: u64,
     orders: &'a [Order],
-    price: u64,
 ) -> Result<HashMap<&'a str, Seat>, sqlx::Error> {
     let wanted: HashSet<&'a str> = orders.iter().flat_map(|order| &order.seats).map(String::as_str).collect();
     let mut list: Vec<&str> = wanted.iter().copied().collect();
     list.sort_unstable();
-    let mut seats: HashMap<&'a str, Seat> = HashMap::with_capacity(list.len());
+    let mut seats: HashMap<&'a str, Seat> = HashMap::new();
     for some in list.chunks(SEATS) {
         let mut some = some.to_vec();
         db::pad(&mut some);
         // The index is named because the optimiser, with figures from before the sale began, may read all tickets.
-        let mut sql = QueryBuilder::new("SELECT s.id, COALESCE(p.price, ");
-        sql.push_bind(price).push(
-            "), t.fence, t.active_seat IS NOT NULL FROM seats s \
-             LEFT JOIN price_tiers p ON p.event_id = s.event_id AND p.grade = s.grade \
-             LEFT JOIN tickets t FORCE INDEX (tickets_seat_fence) ON t.event_id = s.event_id AND t.seat_id = s.id \
-             WHERE s.event_id = ",
+        let mut sql = QueryBuilder::new(
+            "SELECT active_seat, CAST(NULL AS UNSIGNED) FROM tickets FORCE INDEX (tickets_active_seat) WHERE event_id = ",
         );
-        sql.push_bind(event_id).push(" AND s.id IN (");
-        let mut values = sql.separated(", ");
-        for seat in some {
-            values.push_bind(seat.to_owned());
-        }
-        values.push_unseparated(")");
-        let rows: Vec<(String, u64, Option<u64>, bool)> = sql.build_query_as().fetch_all(&mut *connection).await?;
-        for (id, price, fence, taken) in rows {
+        push_seats(&mut sql, event_id, "active_seat", &some);
+        sql.push(" UNION ALL SELECT seat_id, fence FROM seat_fences WHERE event_id = ");
+        push_seats(&mut sql, event_id, "seat_id", &some);
+        let rows: Vec<(String, Option<u64>)> = sql.build_query_as().fetch_all(&mut *connection).await?;
+        for (id, fence) in rows {
             let Some(id) = wanted.get(id.as_str()) else { continue };
-            let seat = seats.entry(*id).or_insert(Seat { price, fence: 0, taken: false });
-            seat.fence = seat.fence.max(fence.unwrap_or(0));
-            seat.taken |= taken;
+            let seat = seats.entry(*id).or_default();
+            match fence {
+                Some(fence) => seat.fence = fence,
+                None => seat.taken = true,
+            }
         }
     }
     Ok(seats)
+}
+
+fn push_seats(sql: &mut QueryBuilder<MySql>, event_id: u64, column: &str, seats: &[&str]) {
+    sql.push_bind(event_id).push(" AND ").push(column).push(" IN (");
+    let mut values = sql.separated(", ");
+    for seat in seats {
+        values.push_bind((*seat).to_owned());
+    }
+    values.push_unseparated(")");
 }

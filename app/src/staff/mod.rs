@@ -137,8 +137,8 @@ enum Column {
 
 #[derive(sqlx::FromRow)]
 struct Ticket {
-    id: u64,
     reservation_id: u64,
+    number: u32,
     seat_id: Option<String>,
     status: String,
     used_at: Option<OffsetDateTime>,
@@ -156,12 +156,12 @@ async fn use_tickets(
     // Only tickets of a confirmed reservation let anybody in: not those that are merely offered to the waitlist.
     let sql = match column {
         Column::Code => {
-            "SELECT t.id, t.reservation_id, t.seat_id, t.status, t.used_at, t.check_in_nonce FROM tickets t \
+            "SELECT t.reservation_id, t.number, t.seat_id, t.status, t.used_at, t.check_in_nonce FROM tickets t \
              JOIN reservations r ON r.id = t.reservation_id AND r.status = 'CONFIRMED' \
              WHERE t.event_id = ? AND t.status <> 'CANCELLED' AND t.code = ? FOR UPDATE"
         }
         Column::Reservation => {
-            "SELECT t.id, t.reservation_id, t.seat_id, t.status, t.used_at, t.check_in_nonce FROM tickets t \
+            "SELECT t.reservation_id, t.number, t.seat_id, t.status, t.used_at, t.check_in_nonce FROM tickets t \
              JOIN reservations r ON r.id = t.reservation_id AND r.status = 'CONFIRMED' \
              WHERE t.event_id = ? AND t.status <> 'CANCELLED' AND t.reservation_id = ? FOR UPDATE"
         }
@@ -175,10 +175,12 @@ async fn use_tickets(
         let repeated = nonce.is_some() && ticket.check_in_nonce.as_deref() == nonce;
         if ticket.status == "ACTIVE" {
             sqlx::query(
-                "UPDATE tickets SET status = 'USED', used_at = UTC_TIMESTAMP(3), check_in_nonce = ? WHERE id = ?",
+                "UPDATE tickets SET status = 'USED', used_at = UTC_TIMESTAMP(3), check_in_nonce = ? \
+                 WHERE reservation_id = ? AND number = ?",
             )
             .bind(nonce)
-            .bind(ticket.id)
+            .bind(ticket.reservation_id)
+            .bind(ticket.number)
             .execute(&mut *tx)
             .await?;
         } else if !repeated {

@@ -106,11 +106,12 @@ async fn offer_to(
     .execute(&mut *connection)
     .await?
     .last_insert_id();
-    QueryBuilder::new("INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ")
-        .push_values(0..first.quantity as usize, |mut row, n| {
+    QueryBuilder::new("INSERT INTO tickets (reservation_id, number, event_id, seat_id, code, fence, status) ")
+        .push_values(0..first.quantity, |mut row, n| {
             row.push_bind(id)
+                .push_bind(n)
                 .push_bind(event_id)
-                .push_bind(seats.get(n))
+                .push_bind(seats.get(n as usize))
                 .push_bind(tickets::new_code())
                 .push_bind(0_u64)
                 .push_bind("ACTIVE");
@@ -260,7 +261,8 @@ pub async fn sweep(state: &AppState) {
 
 async fn sweep_once(state: &AppState) -> Result<()> {
     let ended: Vec<u64> = sqlx::query_scalar(
-        "SELECT id FROM reservations WHERE status = 'OFFERED' AND offer_expires_at < UTC_TIMESTAMP(3) LIMIT 100",
+        "SELECT r.id FROM waitlist w JOIN reservations r ON r.id = w.reservation_id \
+         WHERE w.status = 'OFFERED' AND r.status = 'OFFERED' AND r.offer_expires_at < UTC_TIMESTAMP(3) LIMIT 100",
     )
     .fetch_all(&state.db)
     .await?;

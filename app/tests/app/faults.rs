@@ -342,7 +342,7 @@ async fn buy_seat(app: &App, admin: &User, event: u64, user: &str, seat: &str) -
 }
 
 async fn is_sold(app: &App, event: u64, seat: &str) -> bool {
-    let sold = sqlx::query("SELECT id FROM tickets WHERE event_id = ? AND active_seat = ?")
+    let sold = sqlx::query("SELECT code FROM tickets WHERE event_id = ? AND active_seat = ?")
         .bind(event)
         .bind(seat)
         .fetch_optional(&app.db)

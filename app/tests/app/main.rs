@@ -10,6 +10,7 @@ mod contract;
 mod door;
 mod faults;
 mod fuzz;
+mod holds;
 mod money;
 mod oidc;
 mod operations;

@@ -1,0 +1,123 @@
+//! The script of the holds, called in rounds: all commands for an event that arrive while one call is under way share the
+//! next. Under load, the round trip and what a call costs by itself are paid once for many.
+
+use super::rounds::{Pushed, Rounds};
+use crate::events::versions;
+use crate::kv::{Kv, KvError};
+use redis::{Script, ScriptInvocation};
+use std::sync::{Arc, LazyLock};
+use tokio::sync::oneshot;
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("holds.lua")));
+
+/// Commands in one call, at most: Redis does nothing else meanwhile.
+const MOST: usize = 128;
+/// Commands that may wait for one event.
+const ROOM: usize = 50_000;
+
+/// What a command brought about: what happened, a text, a number.
+pub(super) type Reply = (String, String, i64);
+
+/// A command with its arguments; see `holds.lua`.
+pub(super) struct Command(Vec<String>);
+
+impl Command {
+    /// Without arguments yet.
+    pub fn new(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
+    /// With one more argument.
+    pub fn arg(mut self, value: impl ToString) -> Self {
+        self.push(value);
+        self
+    }
+
+    /// Adds an argument.
+    pub fn push(&mut self, value: impl ToString) {
+        self.0.push(value.to_string());
+    }
+
+    fn add_to(&self, call: &mut ScriptInvocation<'static>) {
+        let (name, arguments) = self.0.split_at(1);
+        call.arg(name).arg(arguments.len()).arg(arguments);
+    }
+}
+
+struct Job {
+    command: Command,
+    answer: oneshot::Sender<Option<Reply>>,
+}
+
+/// Calls the script. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct HoldScript {
+    kv: Kv,
+    rounds: Arc<Rounds<Job>>,
+}
+
+/// The key of what is known of an event's seats.
+pub(super) fn seats_key(event: u64) -> String {
+    format!("hold:{{{event}}}:seats")
+}
+
+/// The key that counts how often seats of an event were freed.
+pub(super) fn freed_key(event: u64) -> String {
+    format!("hold:{{{event}}}:freed")
+}
+
+fn call(event: u64) -> ScriptInvocation<'static> {
+    let mut call = SCRIPT.prepare_invoke();
+    for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
+        call.key(format!("hold:{{{event}}}:{part}"));
+    }
+    call.key(versions::key(event)).key(freed_key(event));
+    call
+}
+
+impl HoldScript {
+    /// Calls nothing yet.
+    pub fn new(kv: Kv) -> Self {
+        Self { kv, rounds: Arc::new(Rounds::new(ROOM)) }
+    }
+
+    /// Runs a command in the next round.
+    pub async fn run(&self, event: u64, command: Command) -> Result<Reply, KvError> {
+        let (answer, reply) = oneshot::channel();
+        match self.rounds.push(event, Job { command, answer }) {
+            Pushed::Waits => {}
+            Pushed::Opened => drop(tokio::spawn(self.clone().work(event))),
+            Pushed::Full => return Err(KvError::Unavailable),
+        }
+        reply.await.ok().flatten().ok_or(KvError::Unavailable)
+    }
+
+    async fn work(self, event: u64) {
+        loop {
+            // Requests that have arrived already come to the point at which they ask.
+            tokio::task::yield_now().await;
+            let Some(jobs) = self.rounds.next(event, MOST) else { break };
+            let mut call = call(event);
+            for job in &jobs {
+                job.command.add_to(&mut call);
+            }
+            let replies: Vec<Reply> = self.kv.script(&call).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, event, "a round without redis");
+                Vec::new()
+            });
+            let mut replies = replies.into_iter();
+            for job in jobs {
+                // Who asked may have gone away.
+                let _gone = job.answer.send(replies.next());
+            }
+        }
+    }
+
+    /// Runs a command that may be long in a call of its own.
+    pub async fn run_alone(&self, event: u64, command: &Command) -> Result<Reply, KvError> {
+        let mut call = call(event);
+        command.add_to(&mut call);
+        let mut replies: Vec<Reply> = self.kv.script(&call).await?;
+        replies.pop().ok_or(KvError::Unavailable)
+    }
+}

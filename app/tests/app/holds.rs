@@ -1,0 +1,151 @@
+//! Holds, where what holds them in Redis and what sells them in the database could come apart.
+
+use crate::support::{App, User};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use ticketing::accounts::Role;
+
+async fn redis<T: redis::FromRedisValue>(app: &App, command: &redis::Cmd) -> T {
+    app.state.kv.run(command).await.expect("Redis answers")
+}
+
+/// Sends the same request fifty times at once, to two instances, and returns the one answer that all get.
+async fn fifty_times(app: &App, user: &User, path: &str, body: Value) -> Value {
+    let other = app.another().await;
+    let answers = join_all((0..50).map(|n| {
+        let app = if n % 2 == 0 { app } else { &other };
+        let (key, body) = ([("idempotency-key", "once")], body.clone());
+        async move { app.send(hyper::Method::POST, path, Some(user), &key, Some(body)).await }
+    }))
+    .await;
+    let made: Vec<Value> = answers.into_iter().map(|answer| answer.expect(201)).collect();
+    assert!(made.iter().all(|one| *one == made[0]), "everybody gets the same answer");
+    made[0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_for_seats_fifty_times_at_once() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 10, json!({})).await;
+    let body = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1", "A-2"]});
+    let made = fifty_times(&app, &kim, "/api/reservations", body).await;
+    assert_eq!(made["quantity"], 2);
+    assert_eq!(app.check_event(event).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_for_a_group_fifty_times_at_once() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let (seated, general) = (app.seated_event(&admin, 1, 10, json!({})).await, app.event(&admin, 10, json!({})).await);
+    let items = json!([{"eventId": seated, "seatIds": ["A-1"]}, {"eventId": general, "quantity": 2}]);
+    let made = fifty_times(&app, &kim, "/api/reservation-groups", json!({"userId": kim.id, "items": items})).await;
+    assert_eq!(made["reservations"].as_array().map(Vec::len), Some(2));
+    assert_eq!((app.check_event(seated).await, app.check_event(general).await), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_whose_claim_got_lost_is_taken_once() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let (general, seated) = (app.event(&admin, 4, json!({})).await, app.seated_event(&admin, 1, 2, json!({})).await);
+    let holds = &app.state.sales.holds;
+    let mut hold = holds.take(general, "kim", 3, Vec::new(), 4).await.expect("held");
+    holds.retake(&mut hold, 4).await.expect("it is there");
+    assert_eq!(holds.held(general).await, 3);
+    assert!(holds.release(&hold).await.expect("Redis answers"));
+    assert_eq!(holds.held(general).await, 0);
+    holds.take(general, "lee", 4, Vec::new(), 4).await.expect("all can be held again");
+
+    let mut hold = holds.take(seated, "kim", 1, vec!["A-1".into()], 0).await.expect("held");
+    holds.retake(&mut hold, 0).await.expect("nobody else has the seat");
+    let body = json!({"eventId": seated, "userId": "lee", "seatIds": ["A-1"]});
+    app.post("/api/holds", Some(&admin), body).await.problem(409, "seat_taken");
+}
+
+/// Who confirms again and again, and cannot pay, must not keep the seats from those who can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn confirming_in_vain_does_not_lengthen_a_hold() {
+    let app = App::with(&["--hold-seconds", "1"]).await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 2, json!({"price": 100})).await;
+    let body = json!({"eventId": event, "seatIds": ["A-1"]});
+    let held = app.post("/api/holds", Some(&kim), body).await.expect(201);
+    let confirm = json!({"holdToken": held["holdToken"]});
+    let ends = async || -> Vec<(String, f64)> {
+        let key = format!("hold:{{{event}}}:expiry");
+        redis(&app, &redis::Cmd::zrange_withscores(key, 0, -1)).await
+    };
+    let first = ends().await[0].1;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(2500) {
+        app.post("/api/reservations/confirm", Some(&kim), confirm.clone()).await.problem(402, "insufficient_balance");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let last = ends().await[0].1;
+    assert!(last > first, "a sale that is under way has its time");
+    assert!(last <= first + 20_000.0, "but no more, however often it is tried: {} ms", last - first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_comes_again_after_its_sale_changes_nothing() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 2, json!({})).await;
+    let body = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
+    let headers = [("prefer", "respond-async")];
+    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(&kim), &headers, Some(body)).await;
+    let location = answer.headers["location"].to_str().expect("text").to_owned();
+    answer.expect(202);
+    let decided = async || {
+        let started = Instant::now();
+        loop {
+            let request = app.get(&location, Some(&kim)).await.expect(200);
+            if request["status"] != "ACCEPTED" {
+                return request;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "{request}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let first = decided().await;
+    assert_eq!(first["status"], "CONFIRMED");
+    // As if the worker had died between the sale and its decision.
+    let id = first["requestId"].as_str().expect("an id");
+    sqlx::query("UPDATE reservation_requests SET status = 'ACCEPTED', reservation_id = NULL WHERE id = ?")
+        .bind(id)
+        .execute(&app.db)
+        .await
+        .expect("undone");
+    sqlx::query("INSERT INTO outbox (kind, event_id, payload) VALUES ('reservation.requested', ?, ?)")
+        .bind(event)
+        .bind(json!({"requestId": id, "userId": kim.id}).to_string())
+        .execute(&app.db)
+        .await
+        .expect("sent again");
+    let second = decided().await;
+    assert_eq!(second["status"], "CONFIRMED", "{second}");
+    assert_eq!(second["reservation"]["reservationId"], first["reservation"]["reservationId"]);
+    assert_eq!(app.check_event(event).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_knows_of_an_event_goes_by_itself() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.seated_event(&admin, 1, 3, json!({})).await;
+    let hold = |seat: &str| json!({"eventId": event, "userId": "kim", "seatIds": [seat]});
+    let held = app.post("/api/holds", Some(&admin), hold("A-1")).await.expect(201);
+    let confirm = json!({"holdToken": held["holdToken"]});
+    app.post("/api/reservations/confirm", Some(&admin), confirm).await.expect(201);
+    app.post("/api/holds", Some(&admin), hold("A-2")).await.expect(201);
+    let mut left = Vec::new();
+    for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
+        let seconds: i64 = redis(&app, redis::cmd("TTL").arg(format!("hold:{{{event}}}:{part}"))).await;
+        assert!(seconds > 0, "{part}: {seconds}");
+        left.push(seconds);
+    }
+    assert!(left[5] < left[0], "seats that nothing is known of any more must not be taken for free: {left:?}");
+}
