@@ -1,6 +1,6 @@
 // For administrators: make events, steer their queues, cancel them.
 import { askLogin } from "./account.js";
-import { call, callPage, Problem, user } from "./api.js";
+import { call, callAgain, callPage, Problem, user } from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { dateTime, errorText, t } from "./i18n.js";
 import { actionButton, field, fill, h, loading, notice, toast } from "./ui.js";
@@ -131,7 +131,7 @@ function askCancel(event, signal) {
     content: [h("p", {}, h("strong", {}, event.eventName), h("br"), dateTime(event.eventDate)), h("p", {}, t("admin.cancelExplain"))],
     actions: [{ label: t("back"), value: null }, {
       label: t("admin.cancel"), value: true, kind: "danger", id: "cancel-event",
-      run: () => call("PATCH", `/api/events/${event.eventId}`, { body: { cancelled: true } }),
+      run: () => callAgain("PATCH", `/api/events/${event.eventId}`, { body: { cancelled: true } }),
     }],
   });
 }

@@ -1,6 +1,6 @@
 // Booking: queue, seats or a number of tickets, hold, confirmation.
 import { askLogin } from "./account.js";
-import { call, Problem, readStream, user } from "./api.js";
+import { call, callAgain, isOpen, Problem, readStream, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
 import { joinWaitlist, loadEvent, priceText } from "./events.js";
 import { clock, dateTime, errorText, money, number, price, seatName, t, timeOfDay } from "./i18n.js";
@@ -216,21 +216,28 @@ class Booking {
       .catch((error) => console.error(error));
     const asked = new AbortController();
     addEventListener("pagehide", () => release({ keepalive: true }), { signal: asked.signal });
-    const reservation = await this.#confirm(hold);
+    const { reservation, lost } = await this.#confirm(hold);
     asked.abort();
     if (reservation) {
-      this.draft.seats = [];
-      this.#map?.select([]);
-      this.#own.clear();
       dropPass(eventId);
-      this.#renderPanel();
+      this.#chooseNothing();
       await showDone(this.event, reservation, this.signal);
       // The pass of the queue is used up; and whoever wants more begins anew.
       if (!this.signal.aborted && this.event.queue.enabled) location.hash = "#/mine";
       return;
     }
     await release();
-    setTimeout(() => this.#own.clear(), ECHO);
+    if (!lost) return void setTimeout(() => this.#own.clear(), ECHO);
+    // It may be sold: nobody shall buy it a second time by chance.
+    this.#chooseNothing();
+    await this.#refused({ code: "unknown_outcome" });
+  }
+
+  #chooseNothing() {
+    this.draft.seats = [];
+    this.#map?.select([]);
+    this.#own.clear();
+    this.#renderPanel();
   }
 
   async #refused(error) {
@@ -241,13 +248,14 @@ class Booking {
     else if (this.#map) await this.#loadSeats().catch((problem) => console.error(problem));
   }
 
-  /** Asks whether to pay. The reservation, or null. */
+  /** Asks whether to pay. The reservation, or null; and whether the last answer was lost, so that there may be one. */
   async #confirm(hold) {
     const total = this.#total();
     const timer = h("span", { class: "timer", role: "timer" });
     const wallet = h("div", { class: "wallet" });
     const done = new AbortController();
     let reservation = null;
+    let lost = false;
     if (total > 0) await showWallet(wallet, total);
     const answer = openDialog({
       title: t("confirm.title"), signal: this.signal, id: "confirm-dialog",
@@ -260,8 +268,12 @@ class Booking {
       actions: [{ label: t("back"), value: null }, {
         label: total > 0 ? t("confirm.pay") : t("confirm.free"), value: true, kind: "primary", id: "confirm",
         run: async () => {
-          reservation = await call("POST", "/api/reservations/confirm", {
+          // A hold is confirmed once, however often that is asked for.
+          reservation = await callAgain("POST", "/api/reservations/confirm", {
             body: { holdToken: hold.holdToken }, headers: passHeader(this.event.eventId),
+          }, () => { lost = true; }).catch((error) => {
+            lost &&= isOpen(error);
+            throw error;
           });
         },
       }],
@@ -269,7 +281,7 @@ class Booking {
     countdown(timer, Date.parse(hold.expiresAt), clock, done.signal);
     await answer;
     done.abort();
-    return reservation;
+    return { reservation, lost };
   }
 }
 

@@ -1,6 +1,6 @@
 // My Reservations: tickets with their codes, offers from the waitlist, and what is over.
 import { askLogin } from "./account.js";
-import { call, imageUrl, Problem, user } from "./api.js";
+import { call, callAgain, imageUrl, Problem, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
 import { tabs } from "./events.js";
 import { dateTime, errorText, money, price, seatName, t } from "./i18n.js";
@@ -8,13 +8,17 @@ import { actionButton, h, loading, notice, toast } from "./ui.js";
 
 /** Asks, cancels, and says that it is done. True when it is. */
 export async function cancelReservation(reservation, event, signal) {
+  let lost = false;
   const cancelled = await openDialog({
     title: t("cancel.title"), signal, id: "cancel-dialog",
     content: [h("p", {}, h("strong", {}, event.eventName), h("br"), dateTime(event.eventDate), h("br"), what(reservation)),
       h("p", {}, reservation.amount > 0 ? t("cancel.refund", { amount: money(reservation.amount) }) : t("cancel.explain"))],
     actions: [{ label: t("cancel.keep"), value: null }, {
       label: t("cancelReservation"), value: true, kind: "danger", id: "cancel-confirm",
-      run: () => call("DELETE", `/api/reservations/${reservation.reservationId}`),
+      run: () => callAgain("DELETE", `/api/reservations/${reservation.reservationId}`, {}, () => { lost = true; }).catch((error) => {
+        // What was cancelled is not there to be cancelled again.
+        if (!(lost && error.status === 404)) throw error;
+      }),
     }],
   });
   if (!cancelled) return false;

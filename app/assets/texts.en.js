@@ -172,6 +172,7 @@ export default {
   "admin.cancelled": "The event is cancelled. Refunds are on their way.",
   "error.internal": "Something went wrong. Please try again later.",
   "error.unreachable": "The service cannot be reached. Check your connection.",
+  "error.unknown_outcome": "The answer did not arrive. Please look at My Reservations to see whether you have booked.",
   "error.starting": "The service is starting. Try again in a moment.",
   "error.not_found": "There is nothing with this number or code.",
   "error.method_not_allowed": "This is not possible here.",

@@ -172,6 +172,7 @@ export default {
   "admin.cancelled": "공연이 취소되었습니다. 환불이 진행됩니다.",
   "error.internal": "문제가 발생했습니다. 잠시 후 다시 시도해 주세요.",
   "error.unreachable": "서비스에 연결할 수 없습니다. 네트워크를 확인해 주세요.",
+  "error.unknown_outcome": "응답을 받지 못했습니다. 예매가 완료되었는지 내 예매에서 확인해 주세요.",
   "error.starting": "서비스를 시작하는 중입니다. 잠시 후 다시 시도해 주세요.",
   "error.not_found": "해당하는 정보를 찾을 수 없습니다.",
   "error.method_not_allowed": "지원하지 않는 요청입니다.",

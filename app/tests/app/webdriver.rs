@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Keys as WebDriver writes them.
 pub const ARROW_RIGHT: &str = "\u{E014}";
+pub const ESCAPE: &str = "\u{E00C}";
 
 /// A size of the window, in CSS pixels.
 #[derive(Clone, Copy)]

@@ -1,0 +1,101 @@
+//! The web page when answers are late or lost, the browser's clock is wrong, or there is nothing to be had any more.
+
+use crate::browser::{account, log_in};
+use crate::support::App;
+use crate::webdriver::{Browser, DESKTOP, ESCAPE};
+use serde_json::json;
+use ticketing::accounts::Role;
+
+/// Somebody who is logged in and looks at the list. What is patched there lasts until the page is loaded again.
+async fn logged_in(app: &App, label: &str) -> Browser {
+    let email = account(app, "Kim", Role::User).await;
+    let browser = Browser::open(&app.url(), &format!("en-desktop-{label}"), "en", DESKTOP).await;
+    browser.click("#login").await;
+    log_in(&browser, &email).await;
+    browser
+}
+
+/// Goes to an event without loading the page again.
+async fn visit(browser: &Browser, event: u64) {
+    browser.run(&format!("location.hash = '#/events/{event}'")).await;
+}
+
+/// Runs something in the page between the answers to certain requests and their arrival.
+async fn after(browser: &Browser, request: &str, then: &str) {
+    let script = format!(
+        "const real = fetch; window.fetch = async (path, options) => {{ \
+         const answer = await real(path, options); if ({request}) {{ {then} }} return answer; }}"
+    );
+    browser.run(&script).await;
+}
+
+/// Waits until an expression is true in the page.
+async fn until(browser: &Browser, expression: &str) {
+    let script = format!(
+        "return (async () => {{ while (!({expression})) await new Promise((ready) => setTimeout(ready, 50)) }})()"
+    );
+    browser.run(&script).await;
+}
+
+#[tokio::test]
+async fn a_sale_is_told_however_late_its_answer_comes() {
+    let app = App::start().await;
+    let event = app.event(&app.user(Role::Admin).await, 5, json!({})).await;
+    let browser = logged_in(&app, "late").await;
+    after(&browser, "path.endsWith('/confirm')", "await new Promise((ready) => { window.arrive = ready })").await;
+    visit(&browser, event).await;
+    browser.click("#continue").await;
+    browser.click("#confirm").await;
+    until(&browser, "window.arrive").await;
+    assert_eq!(app.check_event(event).await, 1);
+    browser.keys("#confirm", ESCAPE).await;
+    browser.keys("#confirm", ESCAPE).await;
+    assert_eq!(browser.count("#confirm-dialog[open]").await, 1, "Escape closes it");
+    assert_eq!(browser.count("#confirm-dialog .actions button:enabled").await, 1, "there is a way back");
+    browser.look("pending").await;
+    browser.run("arrive()").await;
+    browser.find("#done-dialog").await;
+    browser.check_console().await;
+
+    // Whoever leaves for another view meanwhile hears of it there.
+    browser.click("#done-close").await;
+    browser.run("delete window.arrive").await;
+    browser.click("#continue").await;
+    browser.click("#confirm").await;
+    until(&browser, "window.arrive").await;
+    browser.run("history.back()").await;
+    browser.find(".card").await;
+    browser.run("arrive()").await;
+    browser.find("#done-dialog").await;
+    assert_eq!(app.check_event(event).await, 2);
+}
+
+#[tokio::test]
+async fn what_is_done_is_told_though_the_answer_was_lost() {
+    let app = App::start().await;
+    let event = app.event(&app.user(Role::Admin).await, 5, json!({})).await;
+    let browser = logged_in(&app, "lost").await;
+    let once = "window.lost ??= {}; if (!lost[path]) { lost[path] = true; throw new TypeError('lost') }";
+    after(&browser, "path.endsWith('/confirm') || options.method === 'DELETE'", once).await;
+    visit(&browser, event).await;
+    browser.click("#continue").await;
+    browser.click("#confirm").await;
+    browser.click("#done-mine").await;
+    assert_eq!(app.check_event(event).await, 1);
+    browser.click("[data-action=cancel]").await;
+    browser.click("#cancel-confirm").await;
+    browser.click("#cancelled-close").await;
+    assert_eq!(app.check_event(event).await, 0);
+    assert_eq!(browser.run("return Object.keys(lost).length").await, 2);
+
+    // What cannot be found out is not told as nothing.
+    after(&browser, "path.endsWith('/confirm')", "throw new TypeError('lost')").await;
+    visit(&browser, event).await;
+    browser.click("#continue").await;
+    browser.click("#confirm").await;
+    browser.find("#confirm-dialog .problem:not([hidden])").await;
+    browser.click("#confirm-dialog .actions button:first-child").await;
+    assert!(browser.text("#problem-dialog p").await.contains("My Reservations"));
+    browser.look("unknown").await;
+    assert_eq!(app.check_event(event).await, 1);
+}
