@@ -291,11 +291,22 @@ async function showWallet(element, total) {
   try {
     const { balance } = await call("GET", path);
     const missing = total - balance;
+    // The same for all attempts: what an answer that was lost told about is not charged again.
+    const key = crypto.randomUUID();
+    const problem = h("p", { class: "problem", role: "alert", hidden: true });
     fill(element, h("p", {}, t("wallet.balance", { amount: money(balance) })),
       missing > 0 && actionButton(t("wallet.charge", { amount: money(missing) }), { class: "button quiet" }, async () => {
-        await call("POST", `${path}/charge`, { body: { amount: missing }, headers: { "idempotency-key": crypto.randomUUID() } });
+        problem.hidden = true;
+        try {
+          await call("POST", `${path}/charge`, { body: { amount: missing }, headers: { "idempotency-key": key } });
+        } catch (error) {
+          if (!(error instanceof Problem)) throw error;
+          problem.textContent = errorText(error);
+          problem.hidden = false;
+          return;
+        }
         await showWallet(element, total);
-      }));
+      }), problem);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     element.replaceChildren(h("p", { class: "problem" }, errorText(error)));

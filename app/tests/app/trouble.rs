@@ -99,3 +99,23 @@ async fn what_is_done_is_told_though_the_answer_was_lost() {
     browser.look("unknown").await;
     assert_eq!(app.check_event(event).await, 1);
 }
+
+#[tokio::test]
+async fn money_is_added_once_and_what_fails_is_told() {
+    let app = App::start().await;
+    let event = app.event(&app.user(Role::Admin).await, 5, json!({"price": 30_000})).await;
+    let browser = logged_in(&app, "charge").await;
+    let once = "if (!window.lost) { window.lost = true; throw new TypeError('lost') }";
+    after(&browser, "path.endsWith('/charge')", once).await;
+    visit(&browser, event).await;
+    browser.click("#continue").await;
+    browser.click("#confirm-dialog .wallet button").await;
+    browser.find("#confirm-dialog .wallet .problem:not([hidden])").await;
+    browser.look("not-told").await;
+    browser.click("#confirm-dialog .wallet button").await;
+    browser.find("#confirm-dialog .wallet:not(:has(button))").await;
+    assert_eq!(browser.text("#confirm-dialog .wallet p").await, "In your wallet: ₩30,000");
+    browser.click("#confirm").await;
+    browser.find("#done-dialog").await;
+    browser.check_console().await;
+}
