@@ -92,17 +92,17 @@ class Booking {
   /** Live updates; while they do not come, the state is asked for now and then. */
   async #watch() {
     const path = `/api/events/${this.event.eventId}`;
-    let opened = 0;
     const reload = async () => {
-      const now = await call("GET", path, { signal: this.signal });
+      const fresh = await call("GET", path, { signal: this.signal });
       if (this.event.seated) await this.#loadSeats();
-      this.#stock(now);
+      this.#stock(fresh);
     };
     while (!this.signal.aborted) {
       let pause = 2;
       try {
-        // A stream tells at first what is taken, but not what became free while there was none.
-        await readStream(`${path}/stream`, this.signal, () => opened++ && reload(), (name, data) => this.#received(name, data));
+        // A stream tells at first how many are left and what is taken, but not what became free before it began.
+        const opened = () => this.event.seated && this.#loadSeats();
+        await readStream(`${path}/stream`, this.signal, opened, (name, data) => this.#received(name, data));
       } catch (error) {
         if (this.signal.aborted) return;
         pause = error.retryAfter ?? 5;
@@ -117,9 +117,9 @@ class Booking {
     if (name === "event") this.#stock(data);
   }
 
-  #stock(now) {
+  #stock(fresh) {
     const before = this.event.status;
-    Object.assign(this.event, now);
+    Object.assign(this.event, fresh);
     showLeft(this.left, this.event);
     // Otherwise the panel stays, and with it the focus of who is about to press its button.
     if (this.event.status !== before) this.#renderPanel();

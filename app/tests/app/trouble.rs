@@ -119,3 +119,23 @@ async fn money_is_added_once_and_what_fails_is_told() {
     browser.find("#done-dialog").await;
     browser.check_console().await;
 }
+
+#[tokio::test]
+async fn what_became_free_before_the_stream_began_is_free() {
+    let app = App::start().await;
+    let (admin, other) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.seated_event(&admin, 1, 4, json!({})).await;
+    let hold = app.post("/api/holds", Some(&other), json!({"eventId": event, "seatIds": ["A-1"]})).await.expect(201);
+    let browser = Browser::open(&app.url(), "en-desktop-stream", "en", DESKTOP).await;
+    let late = "const real = fetch; window.fetch = async (path, options) => { \
+                if (path.endsWith('/stream')) await new Promise((ready) => { window.begin = ready }); \
+                return real(path, options) }";
+    browser.run(late).await;
+    visit(&browser, event).await;
+    browser.find("[data-seat=A-1].held").await;
+    let release = json!({"holdToken": hold["holdToken"]});
+    app.post("/api/holds/release", Some(&other), release).await.expect(204);
+    until(&browser, "window.begin").await;
+    browser.run("begin()").await;
+    browser.find("[data-seat=A-1].available").await;
+}
