@@ -10,6 +10,14 @@ let refreshing = null;
 /** Who is logged in, or null. */
 export let user = null;
 
+/** How far the service's clock is ahead of this one, in milliseconds, as of the last answer. */
+let ahead = 0;
+
+/** The service's time in milliseconds, up to a second late: this clock may be wrong, and it is not what decides. */
+export function now() {
+  return Date.now() + ahead;
+}
+
 /** What the service said is wrong. `code` is stable; see texts.*.js for what people see. */
 export class Problem extends Error {
   constructor(status, code, detail, retryAfter) {
@@ -31,8 +39,11 @@ async function request(method, path, { body, headers = {}, signal, keepalive } =
   const all = { ...headers };
   if (accessToken) all.authorization = `Bearer ${accessToken}`;
   if (body !== undefined) all["content-type"] = "application/json";
-  return fetch(path, { method, headers: all, signal, keepalive, body: body === undefined ? undefined : JSON.stringify(body) })
+  const response = await fetch(path, { method, headers: all, signal, keepalive, body: body === undefined ? undefined : JSON.stringify(body) })
     .catch(unreachable);
+  const date = Date.parse(response.headers.get("date"));
+  if (date) ahead = date - Date.now();
+  return response;
 }
 
 function unreachable(error) {

@@ -1,6 +1,6 @@
 // Booking: queue, seats or a number of tickets, hold, confirmation.
 import { askLogin } from "./account.js";
-import { call, callAgain, isOpen, Problem, readStream, user } from "./api.js";
+import { call, callAgain, isOpen, now, Problem, readStream, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
 import { joinWaitlist, loadEvent, priceText } from "./events.js";
 import { clock, dateTime, errorText, money, number, price, seatName, t, timeOfDay } from "./i18n.js";
@@ -12,6 +12,8 @@ import { actionButton, announce, countdown, fill, h, loading, notice, sleep, toa
 const drafts = new Map();
 /** How long live updates may still tell about a hold that was given back, in milliseconds. */
 const ECHO = 1500;
+/** How long to wait for the opening of a sale before the event is read again, in milliseconds: it may be put off. */
+const LONGEST_WAIT = 600_000;
 
 /** Shows an event and sells tickets for it. */
 export async function bookingView(main, signal, id) {
@@ -36,8 +38,13 @@ export async function bookingView(main, signal, id) {
     }
     if (!(await waitInQueue(body, event, signal))) return undefined;
   }
-  if (event.saleOpensAt && Date.parse(event.saleOpensAt) > Date.now()) {
-    return body.replaceChildren(notice(t("opensAt", { time: dateTime(event.saleOpensAt) })));
+  const opensIn = Date.parse(event.saleOpensAt) - now();
+  // The queue lets nobody in before the sale is open.
+  if (opensIn > 0 && !passEnds(id)) {
+    body.replaceChildren(notice(t("opensAt", { time: dateTime(event.saleOpensAt) })));
+    // Not all at the same moment, and not later than a timer can be set.
+    await sleep(Math.min(opensIn, LONGEST_WAIT) + Math.random() * 1000, signal);
+    return signal.aborted ? undefined : bookingView(main, signal, id);
   }
   return new Booking(main, body, left, event, signal).run();
 }
@@ -250,6 +257,7 @@ class Booking {
 
   /** Asks whether to pay. The reservation, or null; and whether the last answer was lost, so that there may be one. */
   async #confirm(hold) {
+    const ends = Date.now() + hold.expiresInSec * 1000;
     const total = this.#total();
     const timer = h("span", { class: "timer", role: "timer" });
     const wallet = h("div", { class: "wallet" });
@@ -278,7 +286,7 @@ class Booking {
         },
       }],
     });
-    countdown(timer, Date.parse(hold.expiresAt), clock, done.signal);
+    countdown(timer, ends, clock, done.signal);
     await answer;
     done.abort();
     return { reservation, lost };

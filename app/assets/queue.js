@@ -1,5 +1,5 @@
 // The waiting queue in front of an event.
-import { call, Problem, readStream } from "./api.js";
+import { call, now, Problem, readStream } from "./api.js";
 import { duration, errorText, number, t } from "./i18n.js";
 import { actionButton, announce, h, sleep } from "./ui.js";
 
@@ -23,7 +23,7 @@ export function dropPass(eventId) {
 
 /** Shows the queue until the caller is let in: then true. False when the caller left or went elsewhere. */
 export async function waitInQueue(container, event, signal) {
-  if (passEnds(event.eventId) > Date.now()) return true;
+  if (passEnds(event.eventId) > now()) return true;
   const path = `/api/queue/${event.eventId}`;
   const left = new AbortController();
   const either = AbortSignal.any([signal, left.signal]);

@@ -4,7 +4,10 @@ use crate::browser::{account, log_in};
 use crate::support::App;
 use crate::webdriver::{Browser, DESKTOP, ESCAPE};
 use serde_json::json;
+use std::time::Duration;
 use ticketing::accounts::Role;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Somebody who is logged in and looks at the list. What is patched there lasts until the page is loaded again.
 async fn logged_in(app: &App, label: &str) -> Browser {
@@ -138,4 +141,22 @@ async fn what_became_free_before_the_stream_began_is_free() {
     until(&browser, "window.begin").await;
     browser.run("begin()").await;
     browser.find("[data-seat=A-1].available").await;
+}
+
+#[tokio::test]
+async fn the_sale_opens_by_the_services_clock_and_by_itself() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let browser = Browser::open(&app.url(), "en-desktop-opening", "en", DESKTOP).await;
+    browser.run("const real = Date.now; Date.now = () => real() + window.wrong").await;
+    for wrong in [3_600_000, -3_600_000] {
+        browser.run(&format!("window.wrong = {wrong}")).await;
+        let opens = (OffsetDateTime::now_utc() + Duration::from_secs(5)).format(&Rfc3339).expect("a time");
+        let event = app.event(&admin, 5, json!({"saleOpensAt": opens})).await;
+        visit(&browser, event).await;
+        browser.find(".booking > .state > p").await;
+        assert_eq!(browser.count("#more-tickets").await, 0, "open {wrong} ms too early");
+        browser.find("#more-tickets").await;
+    }
+    browser.check_console().await;
 }
