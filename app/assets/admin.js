@@ -2,6 +2,7 @@
 import { askLogin } from "./account.js";
 import { call, callAgain, callPage, Problem, user } from "./api.js";
 import { openDialog } from "./dialogs.js";
+import { isOver } from "./events.js";
 import { dateTime, errorText, t } from "./i18n.js";
 import { actionButton, field, fill, h, loading, notice, toast } from "./ui.js";
 
@@ -101,7 +102,7 @@ function eventCard(event, reload, signal) {
       cancelled && h("span", { class: "badge sold" }, t("eventCancelled"))),
     h("p", {}, t("admin.sold", { sold: event.totalSeats - event.availableSeats, total: event.totalSeats })),
     !cancelled && queueForm(event),
-    !cancelled && Date.parse(event.eventDate) > Date.now() && h("div", { class: "actions" },
+    !cancelled && !isOver(event) && h("div", { class: "actions" },
       actionButton(t("admin.cancel"), { class: "button danger", "data-action": "cancel-event" }, async () => {
         if (await askCancel(event, signal)) {
           toast(t("admin.cancelled"));

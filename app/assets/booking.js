@@ -2,8 +2,8 @@
 import { askLogin } from "./account.js";
 import { call, callAgain, isOpen, now, Problem, readStream, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
-import { joinWaitlist, loadEvent, priceText } from "./events.js";
-import { clock, dateTime, errorText, money, number, price, seatName, t, timeOfDay } from "./i18n.js";
+import { isOver, joinWaitlist, loadEvent, priceText, standing } from "./events.js";
+import { clock, dateTime, errorText, money, price, seatName, t, timeOfDay } from "./i18n.js";
 import { dropPass, passEnds, passHeader, waitInQueue } from "./queue.js";
 import { legend, SeatMap } from "./seatmap.js";
 import { actionButton, announce, countdown, fill, h, loading, notice, sleep, toast } from "./ui.js";
@@ -32,6 +32,7 @@ export async function bookingView(main, signal, id) {
     body);
   showLeft(left, event);
   if (event.status === "CANCELLED") return body.replaceChildren(notice(t("error.event_cancelled")));
+  if (isOver(event)) return body.replaceChildren(notice(t("error.event_over")));
   if (event.queue.enabled) {
     if (!user) {
       return body.replaceChildren(notice(t("queue.needsLogin"), actionButton(t("login"), { class: "button" }, askLogin)));
@@ -50,9 +51,8 @@ export async function bookingView(main, signal, id) {
 }
 
 function showLeft(element, event) {
-  const soldOut = event.status === "SOLD_OUT";
-  element.className = soldOut ? "badge sold" : "badge";
-  element.textContent = soldOut ? t("soldOut") : t("left", { left: number(event.availableSeats), total: number(event.totalSeats) });
+  element.className = event.status === "AVAILABLE" && !isOver(event) ? "badge" : "badge sold";
+  element.textContent = standing(event);
 }
 
 class Booking {
@@ -189,13 +189,13 @@ class Booking {
 
   #renderPanel() {
     const ends = passEnds(this.event.eventId);
-    const soldOut = this.event.status === "SOLD_OUT";
+    const closed = { CANCELLED: "eventCancelled", SOLD_OUT: "soldOut" }[this.event.status];
     const empty = this.#map && this.draft.seats.length === 0;
-    const next = soldOut
-      ? [h("button", { type: "button", class: "button wide", disabled: true }, t("soldOut")),
-         user && actionButton(t("waitlist.join"), { class: "button quiet wide" }, () => joinWaitlist(this.event, this.signal))]
+    const next = closed
+      ? [h("button", { type: "button", class: "button wide", disabled: true }, t(closed)),
+         user && closed === "soldOut" && actionButton(t("waitlist.join"), { class: "button quiet wide" }, () => joinWaitlist(this.event, this.signal))]
       : actionButton(user ? t("continue") : t("loginToBook"), { class: "button wide", id: "continue" }, () => this.#book());
-    if (!soldOut && empty) next.disabled = true;
+    if (!closed && empty) next.disabled = true;
     fill(this.panel,
       h("h2", {}, t("selection")),
       empty ? h("p", { class: "aside" }, t("chooseSeats", { n: this.event.maxPerOrder })) : this.#lines(),

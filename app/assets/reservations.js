@@ -2,7 +2,7 @@
 import { askLogin } from "./account.js";
 import { call, callAgain, imageUrl, Problem, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
-import { tabs } from "./events.js";
+import { isOver, tabs } from "./events.js";
 import { dateTime, errorText, money, price, seatName, t } from "./i18n.js";
 import { actionButton, h, loading, notice, toast } from "./ui.js";
 
@@ -77,7 +77,7 @@ async function fill(content, images, reload, signal) {
 }
 
 function reservationCard(reservation, event, images, reload, signal) {
-  const over = Date.parse(event.eventDate) < Date.now();
+  const over = isOver(event);
   const used = reservation.tickets.some((ticket) => ticket.status === "USED");
   return h("li", { class: "reservation", "data-reservation": reservation.reservationId },
     h("div", { class: "reservation-head" },

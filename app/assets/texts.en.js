@@ -31,6 +31,7 @@ export default {
   "reserve": "Reserve",
   "cancelReservation": "Cancel Reservation",
   "eventCancelled": "Event cancelled",
+  "eventOver": "This event is over",
   "toList": "All events",
   "opensAt": "Sales open on {time}.",
   "quantity": "Number of tickets",

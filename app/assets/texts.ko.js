@@ -31,6 +31,7 @@ export default {
   "reserve": "예매하기",
   "cancelReservation": "예매 취소",
   "eventCancelled": "공연 취소",
+  "eventOver": "종료된 공연",
   "toList": "전체 공연",
   "opensAt": "{time}에 예매가 시작됩니다.",
   "quantity": "매수",

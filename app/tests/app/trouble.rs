@@ -2,7 +2,7 @@
 
 use crate::browser::{account, log_in};
 use crate::support::App;
-use crate::webdriver::{Browser, DESKTOP, ESCAPE};
+use crate::webdriver::{Browser, DESKTOP, ESCAPE, PHONE};
 use serde_json::json;
 use std::time::Duration;
 use ticketing::accounts::Role;
@@ -157,6 +157,39 @@ async fn the_sale_opens_by_the_services_clock_and_by_itself() {
         browser.find(".booking > .state > p").await;
         assert_eq!(browser.count("#more-tickets").await, 0, "open {wrong} ms too early");
         browser.find("#more-tickets").await;
+    }
+    browser.check_console().await;
+}
+
+#[tokio::test]
+async fn what_is_over_or_cancelled_is_told_to_everybody() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let before = |seconds| json!({"eventDate": (OffsetDateTime::now_utc() - Duration::from_secs(seconds)).format(&Rfc3339).expect("a time")});
+    let (past, over) = (app.event(&admin, 5, before(172_800)).await, app.event(&admin, 5, before(1)).await);
+    let cancelled = app.event(&admin, 50, json!({})).await;
+    app.patch(&format!("/api/events/{cancelled}"), Some(&admin), json!({"cancelled": true})).await.expect(200);
+    let email = account(&app, "Kim", Role::User).await;
+    let browser = Browser::open(&app.url(), "en-phone-over", "en", PHONE).await;
+    let expected = [(over, "This event is over"), (cancelled, "Event cancelled")];
+    let listed = async || {
+        browser.find(".card").await;
+        assert_eq!(browser.count(&format!("[data-event='{past}']")).await, 0, "long over and still listed");
+        for (event, text) in expected {
+            let shown = browser.text(&format!("[data-event='{event}'] .left")).await;
+            assert!(shown.ends_with(text), "{shown}");
+        }
+        assert_eq!(browser.count("[data-action]").await, 0, "something is to be had");
+    };
+    listed().await;
+    browser.click("#login").await;
+    log_in(&browser, &email).await;
+    listed().await;
+    browser.look("list").await;
+    for (event, text) in expected {
+        visit(&browser, event).await;
+        browser.find(".booking > .state > p").await;
+        assert_eq!(browser.text("#left").await, text);
     }
     browser.check_console().await;
 }
