@@ -193,3 +193,34 @@ async fn what_is_over_or_cancelled_is_told_to_everybody() {
     }
     browser.check_console().await;
 }
+
+#[tokio::test]
+async fn a_screen_reader_is_not_told_of_every_place_in_the_queue() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let queue = json!({"queue": {"enabled": true, "admitPerSecond": 100.0, "maxInside": 1}});
+    let event = app.event(&admin, 5, queue).await;
+    let me = format!("/api/queue/{event}/me");
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let other = app.user(Role::User).await;
+        app.post(&format!("/api/queue/{event}/enter"), Some(&other), json!({})).await.expect(200);
+        others.push(other);
+    }
+    while app.get(&me, Some(&others[0])).await.expect(200)["state"] != "ADMITTED" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let browser = logged_in(&app, "announced").await;
+    let listen = "window.told = []; const announcer = document.getElementById('announcer'); \
+                  new MutationObserver(() => told.push(announcer.textContent)).observe(announcer, { childList: true })";
+    browser.run(listen).await;
+    visit(&browser, event).await;
+    for place in (1..=4).rev() {
+        until(&browser, &format!("document.getElementById('queue-position')?.textContent === '{place}'")).await;
+        let leaves = others.pop().expect("one for each place");
+        app.delete(&me, Some(&leaves)).await.expect(204);
+    }
+    browser.find("#more-tickets").await;
+    let told = browser.run("return told").await;
+    assert_eq!(told, json!(["Place 4 in the queue", "It is your turn."]));
+}
