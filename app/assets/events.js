@@ -30,7 +30,10 @@ export function isOver(event) {
 export function standing(event) {
   if (event.status === "CANCELLED") return t("eventCancelled");
   if (isOver(event)) return t("eventOver");
-  if (event.status === "SOLD_OUT") return t("soldOut");
+  return event.status === "SOLD_OUT" ? t("soldOut") : left(event);
+}
+
+function left(event) {
   return t("left", { left: number(event.availableSeats), total: number(event.totalSeats) });
 }
 
@@ -89,6 +92,7 @@ export async function listView(main, signal, sort) {
 
 function card(event, reservations, changed, signal) {
   const when = day(event.eventDate);
+  const soldOut = event.status === "SOLD_OUT" && !isOver(event);
   return h("li", { class: "card", "data-event": event.eventId },
     h("div", { class: `poster poster-${event.eventId % 5}`, "aria-hidden": "true" },
       h("span", { class: "poster-month" }, when.month), h("span", { class: "poster-day" }, when.day), h("span", {}, when.weekday)),
@@ -97,7 +101,9 @@ function card(event, reservations, changed, signal) {
       h("p", { class: "facts" }, dateTime(event.eventDate), event.venue && [h("br"), event.venue]),
       event.description && h("p", { class: "description" }, event.description),
       h("div", { class: "card-foot" },
-        h("p", { class: "left" }, h("strong", {}, priceText(event)), h("br"), standing(event)),
+        h("p", { class: "left" }, h("strong", {}, priceText(event)), h("br"),
+          // Who is logged in sees a button that says so.
+          soldOut && user ? left(event) : standing(event)),
         user && h("div", { class: "card-actions" }, actions(event, reservations, changed, signal)))));
 }
 
