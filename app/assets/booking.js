@@ -237,7 +237,12 @@ class Booking {
     if (!lost) return void setTimeout(() => this.#own.clear(), ECHO);
     // It may be sold: nobody shall buy it a second time by chance.
     this.#chooseNothing();
-    await this.#refused({ code: "unknown_outcome" });
+    const next = await openDialog({
+      title: t("lost.title"), content: h("p", {}, t("lost.explain")), signal: this.signal, id: "lost-dialog",
+      actions: [{ label: t("close"), value: null }, { label: t("tab.mine"), value: "mine", kind: "primary" }],
+    });
+    if (next === "mine") location.hash = "#/mine";
+    else if (this.#map) await this.#loadSeats().catch((problem) => console.error(problem));
   }
 
   #chooseNothing() {
