@@ -2,7 +2,7 @@
 import { call, finishLogin, login, Problem, signUp } from "./api.js";
 import { tell } from "./dialogs.js";
 import { errorText, t } from "./i18n.js";
-import { field, fill, h } from "./ui.js";
+import { field, fill, h, refocus } from "./ui.js";
 
 /** Links to the providers at which one can log in besides here; empty while they aren't known. */
 function providerLinks() {
@@ -73,6 +73,7 @@ export function askLogin() {
     };
     dialog.addEventListener("close", () => {
       dialog.remove();
+      refocus();
       resolve(dialog.returnValue === "done");
     });
     document.body.append(dialog);

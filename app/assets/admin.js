@@ -1,8 +1,9 @@
 // For administrators: make events, steer their queues, cancel them.
 import { askLogin } from "./account.js";
-import { call, callPage, Problem, user } from "./api.js";
+import { call, callAgain, callPage, Problem, user } from "./api.js";
 import { openDialog } from "./dialogs.js";
-import { dateTime, errorText, t } from "./i18n.js";
+import { isOver } from "./events.js";
+import { dateTime, errorText, number, t } from "./i18n.js";
 import { actionButton, field, fill, h, loading, notice, toast } from "./ui.js";
 
 /** Shows the page for administrators. */
@@ -55,9 +56,9 @@ function rowName(index) {
 }
 
 function newEvent(reload) {
-  const number = (name, value, more) => field(t(`admin.${name}`), { name, type: "number", min: 1, step: 1, required: true, value, inputmode: "numeric", ...more });
-  const general = h("div", {}, number("tickets", 100, { max: 1000000 }));
-  const seated = h("div", { class: "pair" }, number("rows", 5, { max: 100 }), number("seatsPerRow", 14, { max: 1000 }));
+  const numberField = (name, value, more) => field(t(`admin.${name}`), { name, type: "number", min: 1, step: 1, required: true, value, inputmode: "numeric", ...more });
+  const general = h("div", {}, numberField("tickets", 100, { max: 1000000 }));
+  const seated = h("div", { class: "pair" }, numberField("rows", 5, { max: 100 }), numberField("seatsPerRow", 14, { max: 1000 }));
   const choose = (isSeated) => {
     for (const [part, shown] of [[general, !isSeated], [seated, isSeated]]) {
       part.hidden = !shown;
@@ -72,7 +73,7 @@ function newEvent(reload) {
     field(t("admin.description"), { name: "description", maxlength: 2000 }),
     field(t("admin.date"), { name: "date", type: "datetime-local", required: true }),
     h("label", { class: "field" }, h("span", {}, t("admin.kind")), kind), general, seated,
-    number("price", 0, { min: 0, max: 1000000000 }),
+    numberField("price", 0, { min: 0, max: 1000000000 }),
     h("label", { class: "check" }, h("input", { type: "checkbox", name: "queue" }), t("admin.queue")),
     h("button", { class: "button", type: "submit", id: "create" }, t("admin.create")));
   choose(false);
@@ -99,9 +100,9 @@ function eventCard(event, reload, signal) {
       h("div", {}, h("h2", {}, h("a", { href: `#/events/${event.eventId}` }, event.eventName)),
         h("p", { class: "facts" }, dateTime(event.eventDate), event.venue && [h("br"), event.venue])),
       cancelled && h("span", { class: "badge sold" }, t("eventCancelled"))),
-    h("p", {}, t("admin.sold", { sold: event.totalSeats - event.availableSeats, total: event.totalSeats })),
+    h("p", {}, t("admin.sold", { sold: number(event.totalSeats - event.availableSeats), total: number(event.totalSeats) })),
     !cancelled && queueForm(event),
-    !cancelled && Date.parse(event.eventDate) > Date.now() && h("div", { class: "actions" },
+    !cancelled && !isOver(event) && h("div", { class: "actions" },
       actionButton(t("admin.cancel"), { class: "button danger", "data-action": "cancel-event" }, async () => {
         if (await askCancel(event, signal)) {
           toast(t("admin.cancelled"));
@@ -131,7 +132,7 @@ function askCancel(event, signal) {
     content: [h("p", {}, h("strong", {}, event.eventName), h("br"), dateTime(event.eventDate)), h("p", {}, t("admin.cancelExplain"))],
     actions: [{ label: t("back"), value: null }, {
       label: t("admin.cancel"), value: true, kind: "danger", id: "cancel-event",
-      run: () => call("PATCH", `/api/events/${event.eventId}`, { body: { cancelled: true } }),
+      run: () => callAgain("PATCH", `/api/events/${event.eventId}`, { body: { cancelled: true } }),
     }],
   });
 }

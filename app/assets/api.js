@@ -2,11 +2,21 @@
 // session storage of this tab. Neither ever goes into an address.
 
 const REFRESH_KEY = "ticketing.refresh";
+/** How long to wait before what was lost is asked for again, in milliseconds. */
+const PAUSES = [500, 1500, 3000];
 let accessToken = null;
 let refreshing = null;
 
 /** Who is logged in, or null. */
 export let user = null;
+
+/** How far the service's clock is ahead of this one, in milliseconds, as of the last answer. */
+let ahead = 0;
+
+/** The service's time in milliseconds, up to a second late: this clock may be wrong, and it is not what decides. */
+export function now() {
+  return Date.now() + ahead;
+}
 
 /** What the service said is wrong. `code` is stable; see texts.*.js for what people see. */
 export class Problem extends Error {
@@ -29,12 +39,16 @@ async function request(method, path, { body, headers = {}, signal, keepalive } =
   const all = { ...headers };
   if (accessToken) all.authorization = `Bearer ${accessToken}`;
   if (body !== undefined) all["content-type"] = "application/json";
-  try {
-    return await fetch(path, { method, headers: all, signal, keepalive, body: body === undefined ? undefined : JSON.stringify(body) });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, "unreachable", error.message);
-  }
+  const response = await fetch(path, { method, headers: all, signal, keepalive, body: body === undefined ? undefined : JSON.stringify(body) })
+    .catch(unreachable);
+  const date = Date.parse(response.headers.get("date"));
+  if (date) ahead = date - Date.now();
+  return response;
+}
+
+function unreachable(error) {
+  if (error.name === "AbortError") throw error;
+  throw new Problem(0, "unreachable", error.message);
 }
 
 async function problemOf(response) {
@@ -69,14 +83,36 @@ async function answered(method, path, options) {
 /** Calls the API and returns the body, or null when there is none. Throws a Problem. */
 export async function call(method, path, options) {
   const response = await answered(method, path, options);
-  const text = await response.text();
+  const text = await response.text().catch(unreachable);
   return text ? JSON.parse(text) : null;
+}
+
+/** Whether a problem leaves it open what became of a request: its answer was lost on the way, or did not come in time. */
+export function isOpen(error) {
+  return error instanceof Problem && ([0, 500, 502, 504].includes(error.status) || error.code === "timeout");
+}
+
+/**
+ * Calls what may be repeated without harm, and repeats it while answers are lost. `lost` is called when one was: the
+ * next answer may be about what is done already.
+ */
+export async function callAgain(method, path, options, lost) {
+  for (const pause of PAUSES) {
+    try {
+      return await call(method, path, options);
+    } catch (error) {
+      if (!isOpen(error)) throw error;
+      lost?.();
+    }
+    await new Promise((ready) => setTimeout(ready, pause));
+  }
+  return call(method, path, options);
 }
 
 /** A page of a list, with the number of entries on all pages. */
 export async function callPage(path, options) {
   const response = await answered("GET", path, options);
-  return { items: await response.json(), total: Number(response.headers.get("x-total-count")) };
+  return { items: await response.json().catch(unreachable), total: Number(response.headers.get("x-total-count")) };
 }
 
 /** The address of an image that needs the access token. Revoke it when the image is gone. */

@@ -8,7 +8,7 @@ import { language, languages, setLanguage, t } from "./i18n.js";
 import { notificationsLink, notificationsView } from "./notifications.js";
 import { reservationsView } from "./reservations.js";
 import { staffView } from "./staff.js";
-import { h } from "./ui.js";
+import { h, refocus } from "./ui.js";
 import { walletView } from "./wallet.js";
 
 const main = document.getElementById("main");
@@ -89,5 +89,8 @@ document.getElementById("skip").addEventListener("click", (event) => {
 await api.resume();
 await comeBack();
 // Only now: resuming is part of the first rendering.
-document.addEventListener("session", show);
+document.addEventListener("session", () => {
+  show();
+  refocus();
+});
 show();

@@ -1,9 +1,9 @@
 // Booking: queue, seats or a number of tickets, hold, confirmation.
 import { askLogin } from "./account.js";
-import { call, Problem, readStream, user } from "./api.js";
+import { call, callAgain, isOpen, now, Problem, readStream, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
-import { joinWaitlist, loadEvent, priceText } from "./events.js";
-import { clock, dateTime, errorText, money, number, price, seatName, t, timeOfDay } from "./i18n.js";
+import { isOver, joinWaitlist, loadEvent, priceText, standing } from "./events.js";
+import { clock, dateTime, errorText, money, price, seatName, t, timeOfDay } from "./i18n.js";
 import { dropPass, passEnds, passHeader, waitInQueue } from "./queue.js";
 import { legend, SeatMap } from "./seatmap.js";
 import { actionButton, announce, countdown, fill, h, loading, notice, sleep, toast } from "./ui.js";
@@ -12,6 +12,8 @@ import { actionButton, announce, countdown, fill, h, loading, notice, sleep, toa
 const drafts = new Map();
 /** How long live updates may still tell about a hold that was given back, in milliseconds. */
 const ECHO = 1500;
+/** How long to wait for the opening of a sale before the event is read again, in milliseconds: it may be put off. */
+const LONGEST_WAIT = 600_000;
 
 /** Shows an event and sells tickets for it. */
 export async function bookingView(main, signal, id) {
@@ -30,22 +32,27 @@ export async function bookingView(main, signal, id) {
     body);
   showLeft(left, event);
   if (event.status === "CANCELLED") return body.replaceChildren(notice(t("error.event_cancelled")));
+  if (isOver(event)) return body.replaceChildren(notice(t("error.event_over")));
   if (event.queue.enabled) {
     if (!user) {
       return body.replaceChildren(notice(t("queue.needsLogin"), actionButton(t("login"), { class: "button" }, askLogin)));
     }
     if (!(await waitInQueue(body, event, signal))) return undefined;
   }
-  if (event.saleOpensAt && Date.parse(event.saleOpensAt) > Date.now()) {
-    return body.replaceChildren(notice(t("opensAt", { time: dateTime(event.saleOpensAt) })));
+  const opensIn = Date.parse(event.saleOpensAt) - now();
+  // The queue lets nobody in before the sale is open.
+  if (opensIn > 0 && !passEnds(id)) {
+    body.replaceChildren(notice(t("opensAt", { time: dateTime(event.saleOpensAt) })));
+    // Not all at the same moment, and not later than a timer can be set.
+    await sleep(Math.min(opensIn, LONGEST_WAIT) + Math.random() * 1000, signal);
+    return signal.aborted ? undefined : bookingView(main, signal, id);
   }
   return new Booking(main, body, left, event, signal).run();
 }
 
 function showLeft(element, event) {
-  const soldOut = event.status === "SOLD_OUT";
-  element.className = soldOut ? "badge sold" : "badge";
-  element.textContent = soldOut ? t("soldOut") : t("left", { left: number(event.availableSeats), total: number(event.totalSeats) });
+  element.className = event.status === "AVAILABLE" && !isOver(event) ? "badge" : "badge sold";
+  element.textContent = standing(event);
 }
 
 class Booking {
@@ -92,17 +99,17 @@ class Booking {
   /** Live updates; while they do not come, the state is asked for now and then. */
   async #watch() {
     const path = `/api/events/${this.event.eventId}`;
-    let opened = 0;
     const reload = async () => {
-      const now = await call("GET", path, { signal: this.signal });
+      const fresh = await call("GET", path, { signal: this.signal });
       if (this.event.seated) await this.#loadSeats();
-      this.#stock(now);
+      this.#stock(fresh);
     };
     while (!this.signal.aborted) {
       let pause = 2;
       try {
-        // A stream tells at first what is taken, but not what became free while there was none.
-        await readStream(`${path}/stream`, this.signal, () => opened++ && reload(), (name, data) => this.#received(name, data));
+        // A stream tells at first how many are left and what is taken, but not what became free before it began.
+        const opened = () => this.event.seated && this.#loadSeats();
+        await readStream(`${path}/stream`, this.signal, opened, (name, data) => this.#received(name, data));
       } catch (error) {
         if (this.signal.aborted) return;
         pause = error.retryAfter ?? 5;
@@ -117,9 +124,9 @@ class Booking {
     if (name === "event") this.#stock(data);
   }
 
-  #stock(now) {
+  #stock(fresh) {
     const before = this.event.status;
-    Object.assign(this.event, now);
+    Object.assign(this.event, fresh);
     showLeft(this.left, this.event);
     // Otherwise the panel stays, and with it the focus of who is about to press its button.
     if (this.event.status !== before) this.#renderPanel();
@@ -182,13 +189,13 @@ class Booking {
 
   #renderPanel() {
     const ends = passEnds(this.event.eventId);
-    const soldOut = this.event.status === "SOLD_OUT";
+    const closed = { CANCELLED: "eventCancelled", SOLD_OUT: "soldOut" }[this.event.status];
     const empty = this.#map && this.draft.seats.length === 0;
-    const next = soldOut
-      ? [h("button", { type: "button", class: "button wide", disabled: true }, t("soldOut")),
-         user && actionButton(t("waitlist.join"), { class: "button quiet wide" }, () => joinWaitlist(this.event, this.signal))]
+    const next = closed
+      ? [h("button", { type: "button", class: "button wide", disabled: true }, t(closed)),
+         user && closed === "soldOut" && actionButton(t("waitlist.join"), { class: "button quiet wide" }, () => joinWaitlist(this.event, this.signal))]
       : actionButton(user ? t("continue") : t("loginToBook"), { class: "button wide", id: "continue" }, () => this.#book());
-    if (!soldOut && empty) next.disabled = true;
+    if (!closed && empty) next.disabled = true;
     fill(this.panel,
       h("h2", {}, t("selection")),
       empty ? h("p", { class: "aside" }, t("chooseSeats", { n: this.event.maxPerOrder })) : this.#lines(),
@@ -216,21 +223,33 @@ class Booking {
       .catch((error) => console.error(error));
     const asked = new AbortController();
     addEventListener("pagehide", () => release({ keepalive: true }), { signal: asked.signal });
-    const reservation = await this.#confirm(hold);
+    const { reservation, lost } = await this.#confirm(hold);
     asked.abort();
     if (reservation) {
-      this.draft.seats = [];
-      this.#map?.select([]);
-      this.#own.clear();
       dropPass(eventId);
-      this.#renderPanel();
+      this.#chooseNothing();
       await showDone(this.event, reservation, this.signal);
       // The pass of the queue is used up; and whoever wants more begins anew.
       if (!this.signal.aborted && this.event.queue.enabled) location.hash = "#/mine";
       return;
     }
     await release();
-    setTimeout(() => this.#own.clear(), ECHO);
+    if (!lost) return void setTimeout(() => this.#own.clear(), ECHO);
+    // It may be sold: nobody shall buy it a second time by chance.
+    this.#chooseNothing();
+    const next = await openDialog({
+      title: t("lost.title"), content: h("p", {}, t("lost.explain")), signal: this.signal, id: "lost-dialog",
+      actions: [{ label: t("close"), value: null }, { label: t("tab.mine"), value: "mine", kind: "primary" }],
+    });
+    if (next === "mine") location.hash = "#/mine";
+    else if (this.#map) await this.#loadSeats().catch((problem) => console.error(problem));
+  }
+
+  #chooseNothing() {
+    this.draft.seats = [];
+    this.#map?.select([]);
+    this.#own.clear();
+    this.#renderPanel();
   }
 
   async #refused(error) {
@@ -241,13 +260,15 @@ class Booking {
     else if (this.#map) await this.#loadSeats().catch((problem) => console.error(problem));
   }
 
-  /** Asks whether to pay. The reservation, or null. */
+  /** Asks whether to pay. The reservation, or null; and whether the last answer was lost, so that there may be one. */
   async #confirm(hold) {
+    const ends = Date.now() + hold.expiresInSec * 1000;
     const total = this.#total();
     const timer = h("span", { class: "timer", role: "timer" });
     const wallet = h("div", { class: "wallet" });
     const done = new AbortController();
     let reservation = null;
+    let lost = false;
     if (total > 0) await showWallet(wallet, total);
     const answer = openDialog({
       title: t("confirm.title"), signal: this.signal, id: "confirm-dialog",
@@ -260,16 +281,20 @@ class Booking {
       actions: [{ label: t("back"), value: null }, {
         label: total > 0 ? t("confirm.pay") : t("confirm.free"), value: true, kind: "primary", id: "confirm",
         run: async () => {
-          reservation = await call("POST", "/api/reservations/confirm", {
+          // A hold is confirmed once, however often that is asked for.
+          reservation = await callAgain("POST", "/api/reservations/confirm", {
             body: { holdToken: hold.holdToken }, headers: passHeader(this.event.eventId),
+          }, () => { lost = true; }).catch((error) => {
+            lost &&= isOpen(error);
+            throw error;
           });
         },
       }],
     });
-    countdown(timer, Date.parse(hold.expiresAt), clock, done.signal);
+    countdown(timer, ends, clock, done.signal);
     await answer;
     done.abort();
-    return reservation;
+    return { reservation, lost };
   }
 }
 
@@ -279,11 +304,22 @@ async function showWallet(element, total) {
   try {
     const { balance } = await call("GET", path);
     const missing = total - balance;
+    // The same for all attempts: what an answer that was lost told about is not charged again.
+    const key = crypto.randomUUID();
+    const problem = h("p", { class: "problem", role: "alert", hidden: true });
     fill(element, h("p", {}, t("wallet.balance", { amount: money(balance) })),
       missing > 0 && actionButton(t("wallet.charge", { amount: money(missing) }), { class: "button quiet" }, async () => {
-        await call("POST", `${path}/charge`, { body: { amount: missing }, headers: { "idempotency-key": crypto.randomUUID() } });
+        problem.hidden = true;
+        try {
+          await call("POST", `${path}/charge`, { body: { amount: missing }, headers: { "idempotency-key": key } });
+        } catch (error) {
+          if (!(error instanceof Problem)) throw error;
+          problem.textContent = errorText(error);
+          problem.hidden = false;
+          return;
+        }
         await showWallet(element, total);
-      }));
+      }), problem);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     element.replaceChildren(h("p", { class: "problem" }, errorText(error)));

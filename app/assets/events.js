@@ -1,5 +1,5 @@
 // The list of events.
-import { call, callPage, Problem, user } from "./api.js";
+import { call, callPage, now, Problem, user } from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { dateTime, day, errorText, number, price, t } from "./i18n.js";
 import { cancelReservation } from "./reservations.js";
@@ -19,6 +19,22 @@ export function priceText(event) {
   const prices = event.priceTiers.length ? event.priceTiers.map((tier) => tier.price) : [event.price];
   const [low, high] = [Math.min(...prices), Math.max(...prices)];
   return low === high ? price(low) : `${price(low)} – ${price(high)}`;
+}
+
+/** Whether an event has taken place. */
+export function isOver(event) {
+  return Date.parse(event.eventDate) < now();
+}
+
+/** What is to be had of an event, as a text. */
+export function standing(event) {
+  if (event.status === "CANCELLED") return t("eventCancelled");
+  if (isOver(event)) return t("eventOver");
+  return event.status === "SOLD_OUT" ? t("soldOut") : left(event);
+}
+
+function left(event) {
+  return t("left", { left: number(event.availableSeats), total: number(event.totalSeats) });
 }
 
 /** The caller's active reservations by event. */
@@ -53,7 +69,9 @@ export async function listView(main, signal, sort) {
 
   async function more() {
     const mine = ++generation;
-    const query = new URLSearchParams({ sort, page, size: PAGE_SIZE, search: search.value.trim() });
+    // What took place before today is of no use to anybody.
+    const from = new Date(now()).toISOString().slice(0, 10);
+    const query = new URLSearchParams({ sort, page, size: PAGE_SIZE, from, search: search.value.trim() });
     try {
       const [{ items, total }, reserved] = await Promise.all([callPage(`/api/events?${query}`, { signal }), reservationsByEvent(signal)]);
       // An answer to an older question than the last is of no use.
@@ -74,7 +92,7 @@ export async function listView(main, signal, sort) {
 
 function card(event, reservations, changed, signal) {
   const when = day(event.eventDate);
-  const soldOut = event.status === "SOLD_OUT";
+  const soldOut = event.status === "SOLD_OUT" && !isOver(event);
   return h("li", { class: "card", "data-event": event.eventId },
     h("div", { class: `poster poster-${event.eventId % 5}`, "aria-hidden": "true" },
       h("span", { class: "poster-month" }, when.month), h("span", { class: "poster-day" }, when.day), h("span", {}, when.weekday)),
@@ -84,11 +102,13 @@ function card(event, reservations, changed, signal) {
       event.description && h("p", { class: "description" }, event.description),
       h("div", { class: "card-foot" },
         h("p", { class: "left" }, h("strong", {}, priceText(event)), h("br"),
-          soldOut && !user ? t("soldOut") : t("left", { left: number(event.availableSeats), total: number(event.totalSeats) })),
+          // Who is logged in sees a button that says so.
+          soldOut && user ? left(event) : standing(event)),
         user && h("div", { class: "card-actions" }, actions(event, reservations, changed, signal)))));
 }
 
 function actions(event, reservations, changed, signal) {
+  if (isOver(event)) return [];
   if (reservations.length > 0) {
     return [actionButton(t("cancelReservation"), { class: "button danger", "data-action": "cancel" }, async () => {
       // Which of several to cancel is chosen where all of them are shown.
@@ -96,7 +116,7 @@ function actions(event, reservations, changed, signal) {
       else if (await cancelReservation(reservations[0], event, signal)) await changed();
     })];
   }
-  if (event.status === "CANCELLED") return [h("button", { class: "button", disabled: true }, t("eventCancelled"))];
+  if (event.status === "CANCELLED") return [];
   if (event.status === "SOLD_OUT") {
     return [h("button", { class: "button", type: "button", disabled: true, "data-action": "sold-out" }, t("soldOut")),
       actionButton(t("waitlist.join"), { class: "button quiet" }, () => joinWaitlist(event, signal))];

@@ -1,9 +1,11 @@
 // The waiting queue in front of an event.
-import { call, Problem, readStream } from "./api.js";
+import { call, now, Problem, readStream } from "./api.js";
 import { duration, errorText, number, t } from "./i18n.js";
 import { actionButton, announce, h, sleep } from "./ui.js";
 
 const passes = new Map();
+/** How long a screen reader has peace after it told the place, in milliseconds. Places change up to once a second. */
+const PEACE = 15_000;
 
 /** The pass for an event as a header, once the queue let the caller in. */
 export function passHeader(eventId) {
@@ -23,7 +25,7 @@ export function dropPass(eventId) {
 
 /** Shows the queue until the caller is let in: then true. False when the caller left or went elsewhere. */
 export async function waitInQueue(container, event, signal) {
-  if (passEnds(event.eventId) > Date.now()) return true;
+  if (passEnds(event.eventId) > now()) return true;
   const path = `/api/queue/${event.eventId}`;
   const left = new AbortController();
   const either = AbortSignal.any([signal, left.signal]);
@@ -43,6 +45,16 @@ export async function waitInQueue(container, event, signal) {
 
   let first = null;
   let admitted = false;
+  let timer = null;
+  let told = { position: null, until: 0 };
+  const tell = (position) => {
+    clearTimeout(timer);
+    if (position === told.position) return;
+    timer = setTimeout(() => {
+      told = { position, until: performance.now() + PEACE };
+      announce(t("queue.announce", { position: number(position) }));
+    }, told.until - performance.now());
+  };
   const show = (place) => {
     problem.hidden = true;
     if (place.state === "ADMITTED") {
@@ -59,8 +71,8 @@ export async function waitInQueue(container, event, signal) {
       bar.value = 1 - (place.position - 1) / first;
       wait.textContent = place.estimatedWaitSec === null || place.estimatedWaitSec === undefined
         ? t("queue.unknown") : t("queue.wait", { time: duration(place.estimatedWaitSec) });
+      tell(place.position);
     }
-    announce(place.state === "WAITING" ? t("queue.announce", { position: number(place.position) }) : "");
     return place;
   };
   while (!either.aborted && !admitted) {
@@ -86,6 +98,7 @@ export async function waitInQueue(container, event, signal) {
     }
     if (!admitted) await sleep(pause * 1000, either);
   }
+  clearTimeout(timer);
   if (admitted) announce(t("queue.admitted"));
   return admitted && !either.aborted;
 }

@@ -1,20 +1,24 @@
 // My Reservations: tickets with their codes, offers from the waitlist, and what is over.
 import { askLogin } from "./account.js";
-import { call, imageUrl, Problem, user } from "./api.js";
+import { call, callAgain, imageUrl, Problem, user } from "./api.js";
 import { openDialog, tell } from "./dialogs.js";
-import { tabs } from "./events.js";
+import { isOver, tabs } from "./events.js";
 import { dateTime, errorText, money, price, seatName, t } from "./i18n.js";
 import { actionButton, h, loading, notice, toast } from "./ui.js";
 
 /** Asks, cancels, and says that it is done. True when it is. */
 export async function cancelReservation(reservation, event, signal) {
+  let lost = false;
   const cancelled = await openDialog({
     title: t("cancel.title"), signal, id: "cancel-dialog",
     content: [h("p", {}, h("strong", {}, event.eventName), h("br"), dateTime(event.eventDate), h("br"), what(reservation)),
       h("p", {}, reservation.amount > 0 ? t("cancel.refund", { amount: money(reservation.amount) }) : t("cancel.explain"))],
     actions: [{ label: t("cancel.keep"), value: null }, {
       label: t("cancelReservation"), value: true, kind: "danger", id: "cancel-confirm",
-      run: () => call("DELETE", `/api/reservations/${reservation.reservationId}`),
+      run: () => callAgain("DELETE", `/api/reservations/${reservation.reservationId}`, {}, () => { lost = true; }).catch((error) => {
+        // What was cancelled is not there to be cancelled again.
+        if (!(lost && error.status === 404)) throw error;
+      }),
     }],
   });
   if (!cancelled) return false;
@@ -73,7 +77,7 @@ async function fill(content, images, reload, signal) {
 }
 
 function reservationCard(reservation, event, images, reload, signal) {
-  const over = Date.parse(event.eventDate) < Date.now();
+  const over = isOver(event);
   const used = reservation.tickets.some((ticket) => ticket.status === "USED");
   return h("li", { class: "reservation", "data-reservation": reservation.reservationId },
     h("div", { class: "reservation-head" },

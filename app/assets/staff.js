@@ -1,6 +1,6 @@
 // The door: look a reservation up by its 4-digit code, and check tickets in by code or QR text.
 import { askLogin } from "./account.js";
-import { call, callPage, Problem, user } from "./api.js";
+import { call, callPage, now, Problem, user } from "./api.js";
 import { dateTime, errorText, seatName, t } from "./i18n.js";
 import { actionButton, announce, h, loading, notice } from "./ui.js";
 
@@ -19,7 +19,7 @@ export async function staffView(main, signal) {
   content.replaceChildren(loading(t("loading")));
   try {
     // Not those of long ago: they would fill the page. What began yesterday may still go on, wherever we are.
-    const from = new Date(Date.now() - 2 * 86_400_000).toISOString().slice(0, 10);
+    const from = new Date(now() - 2 * 86_400_000).toISOString().slice(0, 10);
     const { items } = await callPage(`/api/events?sort=date&size=100&from=${from}`, { signal });
     content.replaceChildren(...(items.length ? form(items) : [notice(t("noEvents"))]));
   } catch (error) {

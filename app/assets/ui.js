@@ -36,6 +36,11 @@ export function toast(text, kind = "info") {
   setTimeout(() => message.remove(), kind === "error" ? 8000 : 4000);
 }
 
+/** Gives the focus to the content when what had it is gone: who uses the keyboard does not begin at the top again. */
+export function refocus() {
+  if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
+}
+
 /** A button that does nothing more while what it started is under way. It keeps the focus, so it is not disabled. */
 export function actionButton(label, attributes, action) {
   const button = h("button", { type: "button", ...attributes }, label);
@@ -49,6 +54,7 @@ export function actionButton(label, attributes, action) {
     } finally {
       busy = false;
       button.removeAttribute("aria-busy");
+      if (!button.isConnected) refocus();
     }
   });
   return button;

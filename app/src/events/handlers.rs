@@ -273,7 +273,8 @@ async fn detail(State(state): State<AppState>, Path(id): Path<u64>) -> Result<Re
     (status = 201, description = "created", body = EventView),
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 403, description = "`admin_only`", body = Problem),
-    (status = 422, description = "`invalid_body`, `bad_total`, `bad_time`, `bad_price`, …", body = Problem)))]
+    (status = 422, description = "`invalid_body`, `bad_text`, `bad_time`, `bad_total`, `bad_seat_map`, `bad_price`, `bad_limit`, \
+        `bad_queue`", body = Problem)))]
 async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -293,7 +294,7 @@ async fn create(
     (status = 403, description = "`admin_only`", body = Problem),
     (status = 404, description = "`not_found`", body = Problem),
     (status = 409, description = "`event_cancelled`: it cannot take place again", body = Problem),
-    (status = 422, description = "`invalid_body`, `bad_time`, `bad_queue`, …", body = Problem)))]
+    (status = 422, description = "`invalid_body`, `bad_text`, `bad_time`, `bad_limit`, `bad_queue`", body = Problem)))]
 async fn update(
     State(state): State<AppState>,
     caller: Caller,

@@ -69,7 +69,8 @@ struct HoldTokenBody {
     (status = 401, description = "`login_needed`", body = Problem),
     (status = 403, description = "`not_yours`, `pass_needed`", body = Problem),
     (status = 404, description = "no such event", body = Problem),
-    (status = 409, description = "`seat_taken`, `sold_out`, `hold_limit`, `sale_not_open`, `event_cancelled`", body = Problem),
+    (status = 409, description = "`seat_taken`, `sold_out`, `hold_limit`, `sale_not_open`, `event_over`, `event_cancelled`",
+        body = Problem),
     (status = 422, description = "`bad_quantity`, `bad_seat`", body = Problem)))]
 async fn hold(
     State(state): State<AppState>,
@@ -85,6 +86,9 @@ async fn hold(
     crate::queue::check(&state, &headers, &caller, &event).await?;
     if event.status == crate::events::EventStatus::Cancelled {
         return Err(ApiError::conflict("event_cancelled", "the event does not take place"));
+    }
+    if event.event_date < OffsetDateTime::now_utc() {
+        return Err(ApiError::conflict("event_over", "the event has taken place"));
     }
     if event.sale_opens_at.is_some_and(|opens| opens > OffsetDateTime::now_utc()) && caller.require_admin().is_err() {
         return Err(ApiError::conflict("sale_not_open", "the sale has not begun"));

@@ -1,7 +1,7 @@
 //! The web page in a real browser. Screenshots are left in `screenshots` in the target directory.
 
 use crate::support::App;
-use crate::webdriver::{ARROW_RIGHT, Browser, DESKTOP, PHONE, Screen};
+use crate::webdriver::{ARROW_DOWN, ARROW_RIGHT, Browser, DESKTOP, ENTER, PHONE, Screen};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -149,6 +149,45 @@ async fn book_and_cancel_in_korean_on_a_phone() {
     book_and_cancel("ko", PHONE).await;
 }
 
+/// Books and cancels with the keyboard alone.
+#[tokio::test]
+async fn the_keyboard_does_not_begin_at_the_top_again() {
+    let app = App::start().await;
+    let event = app.seated_event(&app.user(Role::Admin).await, 12, 8, json!({})).await;
+    let email = account(&app, "Kim", Role::User).await;
+    let browser = Browser::open(&app.url(), "en-phone-keyboard", "en", PHONE).await;
+    let focused = async || browser.run("return document.activeElement.id").await;
+    browser.keys("#login", ENTER).await;
+    browser.keys("#login-dialog [name=email]", &email).await;
+    browser.keys("#login-dialog [name=password]", &format!("{PASSWORD}{ENTER}")).await;
+    browser.find("[data-action=reserve]").await;
+    assert_eq!(focused().await, "main", "after the login");
+    browser.keys("[data-action=reserve]", ENTER).await;
+    let covered = "const { top, left } = document.activeElement.getBoundingClientRect(); \
+                   return document.elementFromPoint(left + 8, top + 8) !== document.activeElement";
+    for row in 'A'..'L' {
+        browser.keys(&format!("[data-seat={row}-1]"), ARROW_DOWN).await;
+        assert_eq!(browser.run(covered).await, false, "the panel is over the seat below {row}-1");
+    }
+    browser.keys("[data-seat=L-1]", " ").await;
+    browser.keys("#continue", ENTER).await;
+    browser.keys("#confirm", ENTER).await;
+    browser.keys("#done-close", ENTER).await;
+    browser.find("body:not(:has(dialog))").await;
+    assert_eq!(focused().await, "main", "after a booking");
+    browser.run("location.hash = '#/mine'").await;
+    browser.keys("[data-action=cancel]", ENTER).await;
+    browser.keys("#cancel-confirm", ENTER).await;
+    browser.keys("#cancelled-close", ENTER).await;
+    browser.find(".mine > .state").await;
+    assert_eq!(focused().await, "main", "after a cancellation");
+    browser.keys("#logout", ENTER).await;
+    browser.find("#login").await;
+    assert_eq!(focused().await, "main", "after the logout");
+    assert_eq!(app.check_event(event).await, 0);
+    browser.check_console().await;
+}
+
 /// Through the queue to the last tickets, and with them through the door.
 async fn queue_and_door(language: &str, screen: Screen) {
     let app = App::start().await;
@@ -275,11 +314,11 @@ fn documented_codes() -> BTreeSet<String> {
     let paths = document["paths"].as_object().expect("paths").values();
     let operations = paths.filter_map(Value::as_object).flat_map(|path| path.values());
     let answers = operations.filter_map(|operation| operation["responses"].as_object()).flatten();
-    answers
+    let texts = answers
         .filter(|(status, _)| status.starts_with(['4', '5']))
-        .flat_map(|(_, answer)| answer["description"].as_str().unwrap_or_default().split('`').skip(1).step_by(2))
-        .map(str::to_owned)
-        .collect()
+        .map(|(_, answer)| answer["description"].as_str().unwrap_or_default())
+        .inspect(|text| assert!(!text.contains('…'), "not all codes are named: {text}"));
+    texts.flat_map(|text| text.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
 #[tokio::test]

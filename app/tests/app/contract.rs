@@ -164,6 +164,8 @@ async fn what_cannot_be_bought() {
     };
     let over = app.event(&admin, 5, json!({"eventDate": "2020-01-01T00:00:00Z"})).await;
     buy(over, 1).await.problem(409, "event_over");
+    let hold = json!({"eventId": over, "quantity": 1});
+    app.post("/api/holds", Some(&kim), hold).await.problem(409, "event_over");
     let later = app.event(&admin, 5, json!({"saleOpensAt": "2999-01-01T00:00:00Z"})).await;
     buy(later, 1).await.problem(409, "sale_not_open");
     let limited = app.event(&admin, 5, json!({"maxPerUser": 2})).await;

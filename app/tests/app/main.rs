@@ -20,4 +20,5 @@ mod queue;
 mod races;
 mod support;
 mod traces;
+mod trouble;
 mod webdriver;

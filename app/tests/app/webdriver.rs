@@ -22,7 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The key under which an element is sent (WebDriver, "Elements").
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Keys as WebDriver writes them.
+pub const ARROW_DOWN: &str = "\u{E015}";
 pub const ARROW_RIGHT: &str = "\u{E014}";
+pub const ENTER: &str = "\u{E007}";
+pub const ESCAPE: &str = "\u{E00C}";
 
 /// A size of the window, in CSS pixels.
 #[derive(Clone, Copy)]
