@@ -12,6 +12,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
+/// Why a message was not passed on.
+pub enum Failure {
+    /// For something about itself: trying again will hardly help
+    Refused(String),
+    /// For nothing about itself: who takes messages is away, or takes none at the moment
+    Away(String),
+}
+
 /// The connection to AWS. Endpoint, region and credentials come from the environment, as for every AWS tool.
 pub struct Messaging {
     pub(crate) args: MessagingArgs,
@@ -34,7 +42,7 @@ impl Messaging {
     }
 
     /// Publishes at most 10 messages and returns a result for each; none when there is no topic.
-    pub async fn publish(&self, messages: &[Message]) -> Option<Vec<Result<(), String>>> {
+    pub async fn publish(&self, messages: &[Message]) -> Option<Vec<Result<(), Failure>>> {
         let topic = self.args.sns_topic_arn.as_ref()?;
         let entries: Result<Vec<_>, _> =
             messages.iter().zip(0..).map(|(message, index)| entry(message, index)).collect();
@@ -42,7 +50,7 @@ impl Messaging {
             Ok(entries) => {
                 self.sns().await.publish_batch().topic_arn(topic).set_publish_batch_request_entries(Some(entries))
             }
-            Err(error) => return Some(messages.iter().map(|_| Err(error.to_string())).collect()),
+            Err(error) => return Some(messages.iter().map(|_| Err(Failure::Refused(error.to_string()))).collect()),
         };
         Some(match call.send().await {
             Ok(answer) => (0..messages.len())
@@ -50,13 +58,16 @@ impl Messaging {
                     let index = index.to_string();
                     match answer.failed().iter().find(|entry| entry.id() == index) {
                         None => Ok(()),
-                        Some(entry) => Err(entry.message().unwrap_or(entry.code()).to_owned()),
+                        Some(entry) => {
+                            let error = entry.message().unwrap_or(entry.code()).to_owned();
+                            Err(if entry.sender_fault() { Failure::Refused(error) } else { Failure::Away(error) })
+                        }
                     }
                 })
                 .collect(),
             Err(error) => {
                 let error = told(&error);
-                messages.iter().map(|_| Err(error.clone())).collect()
+                messages.iter().map(|_| Err(Failure::Away(error.clone()))).collect()
             }
         })
     }

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod consumer;
+pub mod dead_letters;
 pub mod messaging;
 pub mod relay;
 
