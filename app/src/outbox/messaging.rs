@@ -1,7 +1,8 @@
 //! SNS and SQS, when they are configured; without a topic, messages are consumed in this process.
 
-use super::{Message, consumer};
+use super::{ATTEMPTS, Message, consumer};
 use crate::config::MessagingArgs;
+use crate::sales::requests;
 use crate::state::AppState;
 use crate::telemetry::traces::TRACEPARENT;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -78,6 +79,11 @@ impl Messaging {
         let Some(queue) = &self.args.sqs_queue_url else { return };
         let sqs = aws_sdk_sqs::Client::new(self.config().await);
         loop {
+            // Without a database everything fails: no message is to run out of attempts by that.
+            if !state.health.database_ready() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
             let call = sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(10);
             let call = call.message_attribute_names(TRACEPARENT);
             let call = call.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
@@ -114,8 +120,9 @@ fn entry(message: &Message, index: usize) -> Result<PublishBatchRequestEntry, Bu
 /// patience ends.
 async fn deal_with(state: &AppState, sqs: &aws_sdk_sqs::Client, queue: &str, raw: &aws_sdk_sqs::types::Message) {
     let Some(receipt) = raw.receipt_handle() else { return };
-    let handled = match Message::from_delivery(raw) {
-        Some(message) => consumer::handle(state, &message).await.map_err(|error| error.to_string()),
+    let message = Message::from_delivery(raw);
+    let handled = match &message {
+        Some(message) => consumer::handle(state, message).await.map_err(|error| error.to_string()),
         None => Err("it is none of ours".into()),
     };
     let Err(error) = handled else {
@@ -128,11 +135,23 @@ async fn deal_with(state: &AppState, sqs: &aws_sdk_sqs::Client, queue: &str, raw
     let count: u32 = count.and_then(|count| count.parse().ok()).unwrap_or(1);
     tracing::warn!(id = raw.message_id(), count, error, "a message failed");
     metrics::counter!("ticketing_message_failures_total").increment(1);
+    // Nobody tells us how often the queue delivers before it puts a message aside, if it does: who asked is not to wait for that.
+    if let Some(message) = message.filter(|message| message.kind == requests::REQUESTED && count >= ATTEMPTS)
+        && let Err(error) = give_up(state, &message).await
+    {
+        tracing::error!(id = message.id, %error, "a request stays undecided");
+    }
     let pause = i32::try_from(1_u32 << count.min(8)).unwrap_or(i32::MAX);
     let call = sqs.change_message_visibility().queue_url(queue).receipt_handle(receipt).visibility_timeout(pause);
     if let Err(error) = call.send().await {
         tracing::debug!(error = told(&error), "a message comes back when the queue says");
     }
+}
+
+async fn give_up(state: &AppState, message: &Message) -> Result<(), sqlx::Error> {
+    let mut tx = state.db.begin().await?;
+    requests::give_up(&mut tx, message).await?;
+    tx.commit().await
 }
 
 /// What AWS says is wrong, without the whole answer.

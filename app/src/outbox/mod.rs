@@ -12,6 +12,9 @@ use crate::telemetry::traces;
 use serde_json::{Value, json};
 use sqlx::{MySqlConnection, QueryBuilder};
 
+/// Attempts before a message is kept aside, and an order that it asks for is given up.
+const ATTEMPTS: u32 = 3;
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub struct Message {

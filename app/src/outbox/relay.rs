@@ -1,7 +1,7 @@
 //! The relay: takes messages out of the outbox and passes them on, at least once and each to one relay at a time.
 
 use super::messaging::Failure;
-use super::{Message, bulk};
+use super::{ATTEMPTS, Message, bulk};
 use crate::db;
 use crate::events::settle;
 use crate::sales::requests;
@@ -15,8 +15,6 @@ use std::time::Duration;
 const BATCH: u32 = 96;
 /// Messages that a batch of SNS holds.
 const PUBLISHED: usize = 10;
-/// Attempts before a message is kept aside.
-const ATTEMPTS: u32 = 3;
 /// How long messages wait that failed, or that nobody took.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long they wait at most while nobody takes any.

@@ -141,9 +141,7 @@ async fn an_outage_of_sns_costs_no_message() {
     let (topic, queue) = (topic(&sns, "outage").await, queue(&sqs, "outage", None).await);
     subscribe(&sns, &topic, &queue, true).await;
     order(&app, &kim, event).await;
-    let (body, headers) = (json!({"eventId": event, "userId": kim.id, "quantity": 2}), [("prefer", "respond-async")]);
-    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(&kim), &headers, Some(body)).await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
+    let location = request(&app, &kim, event).await;
     let gate = free_port().expect("a port");
     let mut environment = cloud.environment();
     environment.push(("AWS_ENDPOINT_URL".into(), format!("http://127.0.0.1:{gate}")));
@@ -159,13 +157,76 @@ async fn an_outage_of_sns_costs_no_message() {
     assert_eq!(app.get(&location, Some(&kim)).await.expect(200)["status"], "ACCEPTED");
 
     open_gate(gate, &cloud).await;
-    let started = Instant::now();
-    while app.get(&location, Some(&kim)).await.expect(200)["status"] != "CONFIRMED" {
-        assert!(started.elapsed() < PATIENCE, "{}", worker.log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    assert_eq!(decided(&app, &kim, &location, &worker).await["status"], "CONFIRMED");
     notified(&app, &kim, "reservation.confirmed").await;
     assert_eq!(app.check_event(event).await, 3);
+}
+
+/// Asks for a reservation; returns where to look what became of it.
+async fn request(app: &App, user: &User, event: u64) -> String {
+    let (body, headers) = (json!({"eventId": event, "userId": user.id, "quantity": 2}), [("prefer", "respond-async")]);
+    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(user), &headers, Some(body)).await;
+    let location = answer.headers["location"].to_str().expect("text").to_owned();
+    assert_eq!(answer.expect(202)["status"], "ACCEPTED");
+    location
+}
+
+/// Waits until a request is decided.
+async fn decided(app: &App, user: &User, location: &str, worker: &Running) -> Value {
+    let started = Instant::now();
+    loop {
+        let request = app.get(location, Some(user)).await.expect(200);
+        if request["status"] != "ACCEPTED" {
+            return request;
+        }
+        assert!(started.elapsed() < PATIENCE, "{request}: {}", worker.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_sqs_delivers_in_vain_is_decided() {
+    let (app, cloud) = (App::with(&["--role", "api"]).await, Cloud::start().await);
+    let (sns, sqs) = (aws_sdk_sns::Client::new(&cloud.config), aws_sdk_sqs::Client::new(&cloud.config));
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    // Without dead letters, which would take it after the third time.
+    let (topic, queue) = (topic(&sns, "vain").await, queue(&sqs, "vain", None).await);
+    subscribe(&sns, &topic, &queue, true).await;
+    let location = request(&app, &kim, event).await;
+    sqlx::query("UPDATE reservation_requests SET body = '{}'").execute(&app.db).await.expect("nobody can read it");
+    let options = ["--role", "worker", "--sns-topic-arn", &topic, "--sqs-queue-url", &queue.url];
+    let worker = service(&app, &cloud.environment(), &options).await;
+    let request = decided(&app, &kim, &location, &worker).await;
+    assert_eq!(request["status"], "REJECTED");
+    assert!(request["problem"].as_str().expect("a reason").starts_with("internal"), "{request}");
+    assert_eq!(worker.log().matches("a message failed").count(), 3, "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_message_runs_out_of_attempts_while_the_database_is_away() {
+    let mut servers = tokio::task::spawn_blocking(Servers::own).await.expect("servers");
+    let (app, cloud) = (App::on(&servers, &["--role", "api"]).await, Cloud::start().await);
+    let sqs = aws_sdk_sqs::Client::new(&cloud.config);
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    let queue = queue(&sqs, "patient", None).await;
+    let location = request(&app, &kim, event).await;
+    sqlx::query("DELETE FROM outbox").execute(&app.db).await.expect("as if it were published");
+    let worker = service(&app, &cloud.environment(), &["--role", "worker", "--sqs-queue-url", &queue.url]).await;
+    servers.database.kill();
+    while !worker.log().contains("the database is unavailable") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A look at the queue that began before ends without a message.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let id = location.rsplit('/').next();
+    let message = json!({"id": 1, "kind": "reservation.requested", "eventId": event, "payload": {"requestId": id}});
+    sqs.send_message().queue_url(&queue.url).message_body(message.to_string()).send().await.expect("sent");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!worker.log().contains("a message failed"), "{}", worker.log());
+    tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
+    assert_eq!(decided(&app, &kim, &location, &worker).await["status"], "CONFIRMED", "{}", worker.log());
 }
 
 /// What an operator's command prints.
