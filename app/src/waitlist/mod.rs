@@ -38,12 +38,14 @@ struct Stock {
     max_per_user: Option<u32>,
     cancelled: bool,
     is_over: bool,
+    /// The database's time, by which offers end as well
+    now: OffsetDateTime,
 }
 
 async fn lock_stock(connection: &mut MySqlConnection, event_id: u64) -> Result<Option<Stock>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT available_seats, seated, price, max_per_user, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over \
-         FROM events WHERE id = ? FOR UPDATE",
+        "SELECT available_seats, seated, price, max_per_user, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over, \
+         UTC_TIMESTAMP(3) AS now FROM events WHERE id = ? FOR UPDATE",
     )
     .bind(event_id)
     .fetch_optional(connection)
@@ -90,7 +92,6 @@ async fn offer_to(
         true => stock.price * u64::from(first.quantity),
         false => price_of(connection, event_id, seats).await?,
     };
-    let now = OffsetDateTime::now_utc();
     let id = sqlx::query(
         "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, idempotency_key, \
          request_hash, offer_expires_at, created_at) VALUES (?, ?, ?, 'OFFERED', ?, 'NONE', ?, ?, ?, ?)",
@@ -101,8 +102,8 @@ async fn offer_to(
     .bind(amount)
     .bind(format!("w:{}", first.id))
     .bind(&[0_u8; 32][..])
-    .bind(datetime(now + Duration::from_secs(seconds.into())))
-    .bind(datetime(now))
+    .bind(datetime(stock.now + Duration::from_secs(seconds.into())))
+    .bind(datetime(stock.now))
     .execute(&mut *connection)
     .await?
     .last_insert_id();
