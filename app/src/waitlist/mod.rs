@@ -52,8 +52,8 @@ async fn lock_stock(connection: &mut MySqlConnection, event_id: u64) -> Result<O
     .await
 }
 
-/// Offers what just came back to those who wait, strictly in order: as long as the first one's wish can be met.
-/// `seats` are the seats that came back. The event's row must be locked.
+/// Offers what just came back to those who wait, in order among those whose wish can be met: who waits for more than there
+/// is keeps the place, and holds nobody up. `seats` are the seats that came back. The event's row must be locked.
 pub async fn offer(
     connection: &mut MySqlConnection,
     event_id: u64,
@@ -61,35 +61,37 @@ pub async fn offer(
     seconds: u32,
 ) -> Result<(), sqlx::Error> {
     let mut seats = seats.to_vec();
-    loop {
-        let first: Option<Waiting> = sqlx::query_as(
-            "SELECT id, user_id, quantity FROM waitlist WHERE event_id = ? AND status = 'WAITING' ORDER BY id LIMIT 1 \
-             FOR UPDATE",
+    while let Some(stock) = lock_stock(connection, event_id).await? {
+        let there = if stock.seated { stock.available_seats.min(seats.len() as u32) } else { stock.available_seats };
+        if there == 0 || stock.cancelled || stock.is_over {
+            break;
+        }
+        let next: Option<Waiting> = sqlx::query_as(
+            "SELECT id, user_id, quantity FROM waitlist WHERE event_id = ? AND status = 'WAITING' AND quantity <= ? \
+             ORDER BY id LIMIT 1 FOR UPDATE",
         )
         .bind(event_id)
+        .bind(there)
         .fetch_optional(&mut *connection)
         .await?;
-        let (Some(first), Some(stock)) = (first, lock_stock(connection, event_id).await?) else { return Ok(()) };
-        let quantity = first.quantity as usize;
-        let too_few = stock.available_seats < first.quantity || (stock.seated && seats.len() < quantity);
-        if too_few || stock.cancelled || stock.is_over {
-            return Ok(());
-        }
-        let seats: Vec<String> = if stock.seated { seats.drain(..quantity).collect() } else { Vec::new() };
-        offer_to(connection, event_id, &first, &stock, &seats, seconds).await?;
+        let Some(next) = next else { break };
+        let seats: Vec<String> =
+            if stock.seated { seats.drain(..next.quantity as usize).collect() } else { Vec::new() };
+        offer_to(connection, event_id, &next, &stock, &seats, seconds).await?;
     }
+    Ok(())
 }
 
 async fn offer_to(
     connection: &mut MySqlConnection,
     event_id: u64,
-    first: &Waiting,
+    waiting: &Waiting,
     stock: &Stock,
     seats: &[String],
     seconds: u32,
 ) -> Result<(), sqlx::Error> {
     let amount = match seats.is_empty() {
-        true => stock.price * u64::from(first.quantity),
+        true => stock.price * u64::from(waiting.quantity),
         false => price_of(connection, event_id, seats).await?,
     };
     let id = sqlx::query(
@@ -97,10 +99,10 @@ async fn offer_to(
          request_hash, offer_expires_at, created_at) VALUES (?, ?, ?, 'OFFERED', ?, 'NONE', ?, ?, ?, ?)",
     )
     .bind(event_id)
-    .bind(&first.user_id)
-    .bind(first.quantity)
+    .bind(&waiting.user_id)
+    .bind(waiting.quantity)
     .bind(amount)
-    .bind(format!("w:{}", first.id))
+    .bind(format!("w:{}", waiting.id))
     .bind(&[0_u8; 32][..])
     .bind(datetime(stock.now + Duration::from_secs(seconds.into())))
     .bind(datetime(stock.now))
@@ -108,7 +110,7 @@ async fn offer_to(
     .await?
     .last_insert_id();
     QueryBuilder::new("INSERT INTO tickets (reservation_id, event_id, seat_id, code, fence, status) ")
-        .push_values(0..first.quantity as usize, |mut row, n| {
+        .push_values(0..waiting.quantity as usize, |mut row, n| {
             row.push_bind(id)
                 .push_bind(event_id)
                 .push_bind(seats.get(n))
@@ -121,20 +123,20 @@ async fn offer_to(
         .await?;
     sqlx::query("UPDATE waitlist SET status = 'OFFERED', reservation_id = ? WHERE id = ?")
         .bind(id)
-        .bind(first.id)
+        .bind(waiting.id)
         .execute(&mut *connection)
         .await?;
     let taken =
         sqlx::query("UPDATE events SET available_seats = available_seats - ? WHERE id = ? AND available_seats >= ?")
-            .bind(first.quantity)
+            .bind(waiting.quantity)
             .bind(event_id)
-            .bind(first.quantity)
+            .bind(waiting.quantity)
             .execute(&mut *connection)
             .await?;
     if taken.rows_affected() != 1 {
         return Err(sqlx::Error::RowNotFound);
     }
-    let payload = json!({"reservationId": id, "userId": first.user_id, "quantity": first.quantity, "seats": seats});
+    let payload = json!({"reservationId": id, "userId": waiting.user_id, "quantity": waiting.quantity, "seats": seats});
     outbox::write(connection, event_id, OFFERED, std::iter::once(payload)).await
 }
 
