@@ -2,9 +2,11 @@
 
 use super::{ATTEMPTS, Message, consumer};
 use crate::config::MessagingArgs;
+use crate::db;
 use crate::sales::requests;
 use crate::state::AppState;
 use crate::telemetry::traces::TRACEPARENT;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sns::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
@@ -12,6 +14,11 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::OnceCell;
+
+/// How long AWS may take for an answer: longer than a look at the queue waits for messages.
+const LONGEST: Duration = Duration::from_secs(20);
+/// How long such a look waits, in seconds.
+const LOOK_SECONDS: i32 = 10;
 
 /// Why a message was not passed on.
 pub enum Failure {
@@ -34,7 +41,9 @@ impl Messaging {
     }
 
     async fn config(&self) -> &SdkConfig {
-        self.config.get_or_init(|| aws_config::defaults(BehaviorVersion::latest()).load()).await
+        let limits = TimeoutConfig::builder().operation_attempt_timeout(LONGEST).build();
+        let load = || aws_config::defaults(BehaviorVersion::latest()).timeout_config(limits).load();
+        self.config.get_or_init(load).await
     }
 
     /// SNS.
@@ -84,7 +93,8 @@ impl Messaging {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }
-            let call = sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(10);
+            let call =
+                sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(LOOK_SECONDS);
             let call = call.message_attribute_names(TRACEPARENT);
             let call = call.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
             match call.send().await {
@@ -137,7 +147,7 @@ async fn deal_with(state: &AppState, sqs: &aws_sdk_sqs::Client, queue: &str, raw
     metrics::counter!("ticketing_message_failures_total").increment(1);
     // Nobody tells us how often the queue delivers before it puts a message aside, if it does: who asked is not to wait for that.
     if let Some(message) = message.filter(|message| message.kind == requests::REQUESTED && count >= ATTEMPTS)
-        && let Err(error) = give_up(state, &message).await
+        && let Err(error) = db::within(db::LONGEST, give_up(state, &message)).await
     {
         tracing::error!(id = message.id, %error, "a request stays undecided");
     }

@@ -7,7 +7,7 @@ use crate::events::settle;
 use crate::sales::requests;
 use crate::state::AppState;
 use crate::waitlist;
-use sqlx::{MySqlConnection, QueryBuilder};
+use sqlx::{MySql, MySqlConnection, QueryBuilder, Transaction};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,21 +67,17 @@ fn backoff(rounds: u32) -> Duration {
     PAUSE.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }
 
-/// Passes one batch on. The rows stay locked until they are deleted: other relays skip them,
-/// and when this process dies in between, they are there again.
+/// Passes one batch on. The rows stay locked until they are deleted: other relays skip them, and when this process dies in
+/// between, they are there again. What takes its time in between has limits of its own.
 async fn once(state: &AppState) -> Result<Round, sqlx::Error> {
-    let mut tx = state.db.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, kind, event_id, payload, attempts, traceparent FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
-    )
-    .bind(BATCH)
-    .fetch_all(&mut *tx)
-    .await?;
+    let (tx, rows) = db::within(db::LONGEST, take(state)).await?;
     if rows.is_empty() {
         return Ok(Round::Idle);
     }
     let messages: Vec<Message> = rows.iter().map(Row::message).collect();
-    repair(state, &messages).await;
+    if tokio::time::timeout(db::LONGEST, repair(state, &messages)).await.is_err() {
+        tracing::debug!("what Redis knows is not repaired");
+    }
     let results = match publish(state, &messages).await {
         Some(results) => results,
         None => {
@@ -89,6 +85,26 @@ async fn once(state: &AppState) -> Result<Round, sqlx::Error> {
             results.map(|result| result.map_err(|error| Failure::Refused(error.to_string()))).collect()
         }
     };
+    db::within(db::LONGEST, record(tx, &rows, results)).await
+}
+
+async fn take(state: &AppState) -> Result<(Transaction<'static, MySql>, Vec<Row>), sqlx::Error> {
+    let mut tx = state.db.begin().await?;
+    let rows = sqlx::query_as(
+        "SELECT id, kind, event_id, payload, attempts, traceparent FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
+    )
+    .bind(BATCH)
+    .fetch_all(&mut *tx)
+    .await?;
+    Ok((tx, rows))
+}
+
+/// Deletes what was passed on, and counts what failed.
+async fn record(
+    mut tx: Transaction<'static, MySql>,
+    rows: &[Row],
+    results: Vec<Result<(), Failure>>,
+) -> Result<Round, sqlx::Error> {
     let (mut done, mut round) = (Vec::new(), Round::Done);
     for (row, result) in rows.iter().zip(results) {
         match result {

@@ -9,6 +9,7 @@ pub use handlers::{QueueView, routes};
 
 use crate::accounts::Role;
 use crate::accounts::tokens::{Caller, Purpose, Tokens};
+use crate::db;
 use crate::error::{ApiError, Result};
 use crate::events::EventView;
 use crate::kv::{Kv, KvError};
@@ -18,9 +19,10 @@ use redis::Script;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{MySqlPool, QueryBuilder};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 /// The kind of message that tells somebody that it is their turn.
 pub const READY: &str = "queue.ready";
@@ -29,8 +31,8 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("que
 
 /// How often people are let in.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the settings are read again from the database, in ticks.
-const RELOAD: u32 = 4;
+/// How often the settings are read again from the database.
+const RELOAD: Duration = Duration::from_secs(1);
 /// How long a place inside is kept for somebody who does not come for the pass.
 const FETCH_MILLISECONDS: u64 = 60_000;
 /// How long a pass is good for.
@@ -179,18 +181,28 @@ impl Queue {
 
     /// Lets people in until the task is dropped. Any number of instances may do so at once: the bucket is shared.
     pub async fn run(&self) {
-        let mut settings: Vec<Settings> = Vec::new();
+        let (found, settings) = watch::channel(Arc::default());
+        tokio::join!(self.follow(found), self.admit_all(settings));
+    }
+
+    /// Reads the settings again and again. The database may be slow or gone: nobody waits for it to be let in.
+    async fn follow(&self, found: watch::Sender<Arc<[Settings]>>) {
+        loop {
+            match db::within(db::LONGEST, self.settings()).await {
+                Ok(settings) => drop(found.send_replace(settings.into())),
+                Err(error) => tracing::debug!(%error, "the queues keep their settings"),
+            }
+            tokio::time::sleep(RELOAD).await;
+        }
+    }
+
+    async fn admit_all(&self, settings: watch::Receiver<Arc<[Settings]>>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        for tick in 0_u32.. {
+        loop {
             ticks.tick().await;
-            if tick.is_multiple_of(RELOAD) {
-                match self.settings().await {
-                    Ok(found) => settings = found,
-                    Err(error) => tracing::debug!(%error, "the queues keep their settings"),
-                }
-            }
-            for event in &settings {
+            let events = settings.borrow().clone();
+            for event in events.iter() {
                 if let Err(error) = self.admit(event).await {
                     tracing::debug!(%error, event = event.id, "nobody is let in");
                 }
@@ -217,11 +229,11 @@ impl Queue {
         let labels = [("event", event.id.to_string())];
         metrics::counter!("ticketing_queue_admitted_total", &labels).increment(admitted.len() as u64);
         metrics::gauge!("ticketing_queue_waiting", &labels).set(waiting as f64);
-        // The database may be slow or gone: nobody waits for it to be let in.
+        // As with the settings, nobody waits for the database.
         if !admitted.is_empty() {
             let (queue, event_id) = (self.clone(), event.id);
             tokio::spawn(async move {
-                if let Err(error) = queue.tell(event_id, &admitted).await {
+                if let Err(error) = db::within(db::LONGEST, queue.tell(event_id, &admitted)).await {
                     tracing::warn!(%error, event_id, "people are not told that it is their turn");
                 }
             });

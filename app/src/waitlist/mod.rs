@@ -7,7 +7,7 @@ mod handlers;
 
 pub use handlers::routes;
 
-use crate::db::datetime;
+use crate::db::{self, datetime};
 use crate::error::{ApiError, Result};
 use crate::outbox;
 use crate::sales::cancel::{close, give_back};
@@ -262,18 +262,23 @@ pub async fn sweep(state: &AppState) {
 }
 
 async fn sweep_once(state: &AppState) -> Result<()> {
-    let ended: Vec<u64> = sqlx::query_scalar(
+    let ended = sqlx::query_scalar(
         "SELECT id FROM reservations WHERE status = 'OFFERED' AND offer_expires_at < UTC_TIMESTAMP(3) LIMIT 100",
     )
-    .fetch_all(&state.db)
-    .await?;
+    .fetch_all(&state.db);
+    let ended: Vec<u64> = db::within(db::LONGEST, ended).await?;
     for id in ended {
-        let mut connection = state.db.acquire().await?;
-        let offer = read::by_id(&mut connection, id).await?;
-        drop(connection);
-        if let Some(offer) = offer {
-            end_offer(state, &offer, "EXPIRED", "offer not taken").await?;
-        }
+        db::within(db::LONGEST, end_by_time(state, id)).await?;
+    }
+    Ok(())
+}
+
+async fn end_by_time(state: &AppState, id: u64) -> Result<()> {
+    let mut connection = state.db.acquire().await?;
+    let offer = read::by_id(&mut connection, id).await?;
+    drop(connection);
+    if let Some(offer) = offer {
+        end_offer(state, &offer, "EXPIRED", "offer not taken").await?;
     }
     Ok(())
 }

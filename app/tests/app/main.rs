@@ -19,4 +19,5 @@ mod queue;
 mod races;
 mod support;
 mod traces;
+mod vanished;
 mod webdriver;
