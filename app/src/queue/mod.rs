@@ -19,6 +19,7 @@ use redis::Script;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{MySqlPool, QueryBuilder};
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -199,9 +200,19 @@ impl Queue {
     async fn admit_all(&self, settings: watch::Receiver<Arc<[Settings]>>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut told: HashSet<u64> = HashSet::new();
         loop {
             ticks.tick().await;
             let events = settings.borrow().clone();
+            // Nobody waits any more where there is no queue any more.
+            told.retain(|id| {
+                let goes_on = events.iter().any(|event| event.id == *id);
+                if !goes_on {
+                    tell_waiting(*id, 0);
+                }
+                goes_on
+            });
+            told.extend(events.iter().map(|event| event.id));
             for event in events.iter() {
                 if let Err(error) = self.admit(event).await {
                     tracing::debug!(%error, event = event.id, "nobody is let in");
@@ -226,9 +237,9 @@ impl Queue {
             .arg(FETCH_MILLISECONDS)
             .arg(opening(event.sale_opens_at));
         let (admitted, waiting): (Vec<String>, i64) = self.kv.script(&call).await?;
-        let labels = [("event", event.id.to_string())];
-        metrics::counter!("ticketing_queue_admitted_total", &labels).increment(admitted.len() as u64);
-        metrics::gauge!("ticketing_queue_waiting", &labels).set(waiting as f64);
+        metrics::counter!("ticketing_queue_admitted_total", "event" => event.id.to_string())
+            .increment(admitted.len() as u64);
+        tell_waiting(event.id, waiting);
         // As with the settings, nobody waits for the database.
         if !admitted.is_empty() {
             let (queue, event_id) = (self.clone(), event.id);
@@ -254,6 +265,10 @@ impl Queue {
         let payloads = reachable.into_iter().map(|user| json!({"userId": user, "eventId": event_id}));
         outbox::write(&mut connection, event_id, READY, payloads).await
     }
+}
+
+fn tell_waiting(event: u64, number: i64) {
+    metrics::gauge!("ticketing_queue_waiting", "event" => event.to_string()).set(number as f64);
 }
 
 /// The pass that a request carries.
