@@ -190,7 +190,12 @@ pub struct LimitArgs {
     #[arg(long, env = "TICKETING_REQUEST_SECONDS", default_value_t = 15,
           value_parser = clap::value_parser!(u64).range(1..=300))]
     pub request_seconds: u64,
-    /// Seconds that running requests get to end after SIGTERM
+    /// Seconds after SIGTERM in which requests are still taken, while health checks tell to send none; a second signal, and
+    /// Ctrl-C, cut it short
+    #[arg(long, env = "TICKETING_LINGER_SECONDS", default_value_t = 5,
+          value_parser = clap::value_parser!(u64).range(0..=60))]
+    pub linger_seconds: u64,
+    /// Seconds that running requests get to end after that
     #[arg(long, env = "TICKETING_DRAIN_SECONDS", default_value_t = 25,
           value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_seconds: u64,

@@ -67,6 +67,8 @@ pub struct Inner {
     pub role: Role,
     /// Times and limits
     pub limits: LimitArgs,
+    /// Cancelled when nobody is to send requests any more
+    pub draining: CancellationToken,
     /// Cancelled when the process is to end
     pub shutdown: CancellationToken,
 }
@@ -86,6 +88,7 @@ impl AppState {
         let db = db::pool(&args.database)?;
         let kv = Kv::new(args.redis.url.as_deref().context("there is no Redis address")?)?;
         let events = EventCache::new(db.clone(), kv.clone());
+        let shutdown = CancellationToken::new();
         let tokens = Tokens::new(args.secret.jwt_secret.as_deref().context("there is no secret for tokens")?);
         Ok(Self(Arc::new(Inner {
             queue: Queue::new(db.clone(), kv.clone()),
@@ -103,7 +106,8 @@ impl AppState {
             health: Health::default(),
             role: args.role,
             limits: args.limits.clone(),
-            shutdown: CancellationToken::new(),
+            draining: shutdown.child_token(),
+            shutdown,
             events,
             db,
             kv,

@@ -66,6 +66,9 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     };
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
+    if state.draining.is_cancelled() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
