@@ -59,6 +59,8 @@ pub struct Inner {
     pub user_limiter: Limiter,
     /// Requests by address
     pub address_limiter: Limiter,
+    /// What is posted about accounts, by address
+    pub auth_limiter: Limiter,
     /// SNS and SQS
     pub messaging: Messaging,
     /// Whether the parts work
@@ -102,6 +104,7 @@ impl AppState {
             live: Live::default(),
             user_limiter: Limiter::new("user", args.limits.user_rate),
             address_limiter: Limiter::new("address", args.limits.address_rate),
+            auth_limiter: Limiter::new("auth", args.limits.auth_rate),
             messaging: Messaging::new(&args.messaging),
             health: Health::default(),
             role: args.role,
@@ -124,6 +127,7 @@ impl AppState {
         self.spawn(|state| async move { state.kv.clone().watch().await });
         self.spawn(|state| async move { state.user_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.address_limiter.share(&state.kv).await });
+        self.spawn(|state| async move { state.auth_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.health.watch(&state.db).await });
         self.spawn(|_| async { keep_metrics_small().await });
         if self.role.includes(Role::Worker) {

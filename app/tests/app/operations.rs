@@ -285,6 +285,26 @@ async fn nobody_gets_more_than_their_share() {
     }
 }
 
+#[tokio::test]
+async fn nobody_keeps_all_cores_at_passwords() {
+    let app = App::with(&["--user-rate", "0"]).await;
+    let user = app.user(Role::User).await;
+    // Nothing to hash: it is the number that counts.
+    let send = async |address: &str| {
+        let headers = [("x-forwarded-for", address)];
+        app.send(hyper::Method::POST, "/api/auth/signup", None, &headers, Some(json!({"email": 1}))).await
+    };
+    let answers = futures::future::join_all((0..200).map(|_| send("203.0.113.1"))).await;
+    let (refused, passed): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status.as_u16() == 429);
+    assert!((40..100).contains(&passed.len()), "{} passed", passed.len());
+    assert_eq!(refused[0].headers["retry-after"], "1");
+    send("203.0.113.2").await.problem(422, "invalid_body");
+    let headers = [("x-forwarded-for", "203.0.113.1")];
+    for _ in 0..20 {
+        app.send(hyper::Method::GET, "/api/auth/me", Some(&user), &headers, None).await.expect(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_instances_share_a_limit() {
     let one = App::with(&["--user-rate", "5"]).await;
