@@ -182,6 +182,9 @@ pub struct LimitArgs {
     /// Requests per second of one address, behind a load balancer as it tells. 0: no limit
     #[arg(long, env = "TICKETING_ADDRESS_RATE", default_value_t = 0)]
     pub address_rate: u32,
+    /// What is posted to /api/auth/ (sign-ups, logins, refreshes) per second of one address, told as above. 0: no limit
+    #[arg(long, env = "TICKETING_AUTH_RATE", default_value_t = 20)]
+    pub auth_rate: u32,
     /// Seconds that a connection may wait for its next request: longer than a load balancer before it waits
     #[arg(long, env = "TICKETING_IDLE_SECONDS", default_value_t = 75,
           value_parser = clap::value_parser!(u64).range(5..=5_000))]
@@ -190,7 +193,12 @@ pub struct LimitArgs {
     #[arg(long, env = "TICKETING_REQUEST_SECONDS", default_value_t = 15,
           value_parser = clap::value_parser!(u64).range(1..=300))]
     pub request_seconds: u64,
-    /// Seconds that running requests get to end after SIGTERM
+    /// Seconds after SIGTERM in which requests are still taken, while health checks tell to send none; a second signal, and
+    /// Ctrl-C, cut it short
+    #[arg(long, env = "TICKETING_LINGER_SECONDS", default_value_t = 5,
+          value_parser = clap::value_parser!(u64).range(0..=60))]
+    pub linger_seconds: u64,
+    /// Seconds that running requests get to end after that
     #[arg(long, env = "TICKETING_DRAIN_SECONDS", default_value_t = 25,
           value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_seconds: u64,

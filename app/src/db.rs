@@ -85,6 +85,18 @@ pub fn pool(args: &DatabaseArgs) -> anyhow::Result<MySqlPool> {
     Ok(pool)
 }
 
+/// How long background work waits for the database: longer than a statement waits for locks. A host that has vanished closes
+/// nothing, and never says a word; TCP gives up only after a quarter of an hour.
+pub const LONGEST: Duration = Duration::from_secs(10);
+
+/// Does what ends within `limit`. Its connections are given up otherwise, see [`pool`].
+pub async fn within<T, E: From<sqlx::Error>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(no_answer().into()))
+}
+
 /// What becomes of a statement on a connection on which no answer comes in time.
 pub fn no_answer() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())

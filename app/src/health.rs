@@ -179,7 +179,7 @@ fn unless_draining(
     state: &AppState,
     (code, Json(mut body)): (StatusCode, Json<HealthView>),
 ) -> (StatusCode, Json<HealthView>) {
-    if state.shutdown.is_cancelled() {
+    if state.draining.is_cancelled() {
         body.status = "DRAINING";
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body));
     }

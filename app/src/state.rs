@@ -59,6 +59,8 @@ pub struct Inner {
     pub user_limiter: Limiter,
     /// Requests by address
     pub address_limiter: Limiter,
+    /// What is posted about accounts, by address
+    pub auth_limiter: Limiter,
     /// SNS and SQS
     pub messaging: Messaging,
     /// Whether the parts work
@@ -67,6 +69,8 @@ pub struct Inner {
     pub role: Role,
     /// Times and limits
     pub limits: LimitArgs,
+    /// Cancelled when nobody is to send requests any more
+    pub draining: CancellationToken,
     /// Cancelled when the process is to end
     pub shutdown: CancellationToken,
 }
@@ -86,6 +90,7 @@ impl AppState {
         let db = db::pool(&args.database)?;
         let kv = Kv::new(args.redis.url.as_deref().context("there is no Redis address")?)?;
         let events = EventCache::new(db.clone(), kv.clone());
+        let shutdown = CancellationToken::new();
         let tokens = Tokens::new(args.secret.jwt_secret.as_deref().context("there is no secret for tokens")?);
         Ok(Self(Arc::new(Inner {
             queue: Queue::new(db.clone(), kv.clone()),
@@ -99,11 +104,13 @@ impl AppState {
             live: Live::default(),
             user_limiter: Limiter::new("user", args.limits.user_rate),
             address_limiter: Limiter::new("address", args.limits.address_rate),
+            auth_limiter: Limiter::new("auth", args.limits.auth_rate),
             messaging: Messaging::new(&args.messaging),
             health: Health::default(),
             role: args.role,
             limits: args.limits.clone(),
-            shutdown: CancellationToken::new(),
+            draining: shutdown.child_token(),
+            shutdown,
             events,
             db,
             kv,
@@ -120,6 +127,7 @@ impl AppState {
         self.spawn(|state| async move { state.kv.clone().watch().await });
         self.spawn(|state| async move { state.user_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.address_limiter.share(&state.kv).await });
+        self.spawn(|state| async move { state.auth_limiter.share(&state.kv).await });
         self.spawn(|state| async move { state.health.watch(&state.db).await });
         self.spawn(|_| async { keep_metrics_small().await });
         if self.role.includes(Role::Worker) {

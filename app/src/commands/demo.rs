@@ -37,6 +37,9 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         &secret,
         "--listen",
         &listen,
+        // No load balancer has to hear of its end.
+        "--linger-seconds",
+        "0",
     ])?;
     let pool = db::pool(&serve_args.database)?;
     db::migrate(&pool).await?;

@@ -1,6 +1,7 @@
 //! The commands of the binary.
 
 mod admin;
+mod dead_letters;
 mod demo;
 mod seed;
 mod serve;
@@ -33,6 +34,9 @@ enum Command {
     /// Manage administrators
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Look after messages that failed too often, and were kept aside
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Measure how fast the service is on this machine
     Bench(BenchArgs),
     /// Serve an empty answer: what the benchmark compares with
@@ -76,6 +80,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Seed(args) => seed::run(&args).await,
             Command::Demo(args) => demo::run(&args).await,
             Command::Admin(command) => admin::run(command).await,
+            Command::DeadLetters(command) => dead_letters::run(command).await,
             Command::Bench(args) => bench::run(&args).await,
             Command::BareHttp { listen } => bench::limits::serve_bare(listen).await,
             Command::Openapi => {

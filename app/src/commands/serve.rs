@@ -1,6 +1,6 @@
 //! `ticketing serve`.
 
-use crate::config::ServeArgs;
+use crate::config::{Role, ServeArgs};
 use crate::discovery::Discovery;
 use crate::http::Site;
 use crate::state::AppState;
@@ -41,7 +41,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, role = ?args.role, version = env!("CARGO_PKG_VERSION"), "listening");
-    let stop = stop_on_signal()?;
+    // Nobody sends requests to a worker.
+    let linger = if args.role == Role::Worker { 0 } else { args.limits.linger_seconds };
+    let Stop { draining, stop } = Stop::on_signal(Duration::from_secs(linger))?;
     // Meanwhile the process already says that it lives.
     let site = Arc::new(Site::starting());
     let (drain, idle) = (args.limits.drain_seconds, args.limits.idle_seconds);
@@ -49,14 +51,22 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let mut serving = pin!(http::serve(listener, site.clone(), &stop, drain, idle));
     let state = tokio::select! {
         served = &mut serving => return served,
+        // Nor to who never was ready.
+        () = draining.cancelled() => {
+            stop.cancel();
+            return serving.await;
+        }
         started = start(args) => started?,
     };
     site.open(http::router(state.clone()));
-    let (shutdown, stopping) = (state.shutdown.clone(), stop.clone());
+    let (parts, stopping) = (state.clone(), stop.clone());
     tokio::spawn(async move {
-        stopping.cancelled().await;
+        draining.cancelled().await;
         tracing::info!("draining");
-        shutdown.cancel();
+        parts.draining.cancel();
+        stopping.cancelled().await;
+        tracing::info!("stopping");
+        parts.shutdown.cancel();
     });
     serving.await?;
     // A database host that has vanished keeps nobody from ending.
@@ -89,17 +99,35 @@ async fn start(args: &ServeArgs) -> anyhow::Result<AppState> {
     Ok(state)
 }
 
-/// Cancelled by SIGTERM and Ctrl-C.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        stopping.cancel();
-    });
-    Ok(stop)
+/// The two steps of an end.
+struct Stop {
+    /// Cancelled when nobody is to send requests any more, and those that come all the same are still answered
+    draining: CancellationToken,
+    /// Cancelled when none are taken any more
+    stop: CancellationToken,
+}
+
+impl Stop {
+    /// SIGTERM comes from machinery: whoever sends requests here has to hear of it first, for which there is `linger`. Ctrl-C
+    /// comes from somebody who waits, and so does a second signal.
+    fn on_signal(linger: Duration) -> anyhow::Result<Self> {
+        let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let steps = Self { draining: draining.clone(), stop: stop.clone() };
+        tokio::spawn(async move {
+            let linger = tokio::select! {
+                _ = terminate.recv() => linger,
+                _ = interrupt.recv() => Duration::ZERO,
+            };
+            draining.cancel();
+            tokio::select! {
+                () = tokio::time::sleep(linger) => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.cancel();
+        });
+        Ok(steps)
+    }
 }

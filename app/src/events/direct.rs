@@ -2,6 +2,7 @@
 
 use super::cache::{Entry, EventEntry};
 use super::store;
+use crate::db;
 use crate::error::{ApiError, Result};
 use futures::StreamExt;
 use sqlx::MySqlPool;
@@ -22,9 +23,9 @@ pub struct DirectReader {
 
 impl DirectReader {
     /// Starts the reading task. Must be called within a tokio runtime.
-    pub fn new(db: MySqlPool) -> Self {
+    pub fn new(pool: MySqlPool) -> Self {
         let (questions, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(answer(db, receiver));
+        tokio::spawn(answer(pool, receiver));
         Self { questions }
     }
 
@@ -36,7 +37,7 @@ impl DirectReader {
     }
 }
 
-async fn answer(db: MySqlPool, mut receiver: mpsc::UnboundedReceiver<Question>) {
+async fn answer(pool: MySqlPool, mut receiver: mpsc::UnboundedReceiver<Question>) {
     let mut questions = Vec::new();
     while receiver.recv_many(&mut questions, 65_536).await > 0 {
         let mut by_event: HashMap<u64, Vec<_>> = HashMap::new();
@@ -45,9 +46,9 @@ async fn answer(db: MySqlPool, mut receiver: mpsc::UnboundedReceiver<Question>) 
         }
         futures::stream::iter(by_event)
             .for_each_concurrent(PARALLEL, |(id, senders)| {
-                let db = &db;
+                let pool = &pool;
                 async move {
-                    let entry = match store::by_id(db, id).await {
+                    let entry = match db::within(db::LONGEST, store::by_id(pool, id)).await {
                         Ok(event) => Entry::new(event),
                         Err(error) => Err(error),
                     };

@@ -1,12 +1,12 @@
 //! The API of events.
 
-use super::list::ListQuery;
+use super::list::{Asked, EventPage, ListQuery, load_for};
 use super::store::{self, NewEvent, NewSeat};
 use super::{EventStatus, EventView, PriceTier, QueueSettings};
 use crate::accounts::tokens::Caller;
 use crate::db::datetime;
 use crate::error::{ApiError, Problem, Result};
-use crate::http::extract::{Json, Path, Query};
+use crate::http::extract::{Json, Path};
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::State;
@@ -232,11 +232,14 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 
 /// List events
 ///
-/// The number of events on all pages is in the header `X-Total-Count`.
-#[utoipa::path(get, path = "/api/events", tag = "events", params(ListQuery), responses(
+/// The number of events on all pages is in the header `X-Total-Count`. `sort=mine` needs a Bearer token, and is about the
+/// events that the caller has confirmed reservations for; whoever calls does not matter for the others.
+#[utoipa::path(get, path = "/api/events", tag = "events", params(ListQuery), security((), ("bearer" = [])), responses(
     (status = 200, description = "a page of events", body = [EventView]),
-    (status = 400, description = "`invalid_query`", body = Problem)))]
-async fn list(State(state): State<AppState>, Query(mut query): Query<ListQuery>) -> Result<Response> {
+    (status = 400, description = "`invalid_query`", body = Problem),
+    (status = 401, description = "for `sort=mine`: `login_needed`, `token_expired`, `bad_token`", body = Problem)))]
+async fn list(State(state): State<AppState>, asked: Asked) -> Result<Response> {
+    let Asked { mut query, owner } = asked;
     // The database knows no other years.
     let dates_ok = [query.from, query.to].into_iter().flatten().all(|date| (1000..=9999).contains(&date.year()));
     if !(1..=100).contains(&query.size) || query.page > 100_000 || query.search.chars().count() > 100 || !dates_ok {
@@ -248,10 +251,17 @@ async fn list(State(state): State<AppState>, Query(mut query): Query<ListQuery>)
         ));
     }
     query.search = query.search.trim().to_owned();
-    let page = state.events.list(query).await?;
-    let body = serde_json::to_vec(&page.value.events).map_err(ApiError::internal)?;
+    match owner {
+        // Not cached: it is to be right for who has just bought.
+        Some(owner) => page(&Box::pin(load_for(&state.db, &query, Some(&owner))).await?),
+        None => page(&state.events.list(query).await?.value),
+    }
+}
+
+fn page(page: &EventPage) -> Result<Response> {
+    let body = serde_json::to_vec(&page.events).map_err(ApiError::internal)?;
     let mut response = json(StatusCode::OK, body.into());
-    response.headers_mut().insert("x-total-count", page.value.total.into());
+    response.headers_mut().insert("x-total-count", page.total.into());
     Ok(response)
 }
 

@@ -2,7 +2,12 @@
 
 use super::store::{COLUMNS, EventRow};
 use super::{EventView, PriceTier};
-use crate::error::Result;
+use crate::accounts::tokens::Caller;
+use crate::error::{ApiError, Result};
+use crate::http::extract::Query;
+use crate::state::AppState;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use sqlx::{MySql, MySqlPool, QueryBuilder};
 use std::collections::HashMap;
@@ -19,6 +24,8 @@ pub enum Sort {
     MostReserved,
     /// The next to take place first
     Date,
+    /// Only those that the caller has reservations for, the next to take place first; with a Bearer token
+    Mine,
 }
 
 /// Query parameters of a list.
@@ -52,6 +59,27 @@ impl Default for ListQuery {
     }
 }
 
+/// A list that is asked for. Who asks matters, and is looked at, only for the list of one's own.
+pub struct Asked {
+    /// Which list
+    pub query: ListQuery,
+    /// Whose, if it is somebody's own
+    pub owner: Option<String>,
+}
+
+impl FromRequestParts<AppState> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let Query(query) = Query::<ListQuery>::from_request_parts(parts, state).await?;
+        let owner = match query.sort {
+            Sort::Mine => Some(<Caller as FromRequestParts<AppState>>::from_request_parts(parts, state).await?.user_id),
+            _ => None,
+        };
+        Ok(Self { query, owner })
+    }
+}
+
 /// A page of events.
 #[derive(Serialize, Deserialize)]
 pub struct EventPage {
@@ -61,8 +89,12 @@ pub struct EventPage {
     pub total: u64,
 }
 
-fn push_filter(sql: &mut QueryBuilder<MySql>, query: &ListQuery) {
+fn push_filter(sql: &mut QueryBuilder<MySql>, query: &ListQuery, owner: Option<&str>) {
     sql.push(" FROM events WHERE TRUE");
+    if let Some(owner) = owner {
+        sql.push(" AND id IN (SELECT event_id FROM reservations WHERE status = 'CONFIRMED' AND user_id = ");
+        sql.push_bind(owner.to_owned()).push(")");
+    }
     if !query.search.is_empty() {
         let escaped = query.search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let pattern = format!("%{escaped}%");
@@ -82,18 +114,23 @@ fn push_filter(sql: &mut QueryBuilder<MySql>, query: &ListQuery) {
 
 /// Reads a page from the database.
 pub async fn load(pool: &MySqlPool, query: &ListQuery) -> Result<EventPage> {
+    load_for(pool, query, None).await
+}
+
+/// Reads a page from the database: of all events, or of those that somebody has reservations for.
+pub async fn load_for(pool: &MySqlPool, query: &ListQuery, owner: Option<&str>) -> Result<EventPage> {
     let mut connection = pool.acquire().await?;
     let mut count = QueryBuilder::new("SELECT COUNT(*)");
-    push_filter(&mut count, query);
+    push_filter(&mut count, query, owner);
     let total: i64 = count.build_query_scalar().fetch_one(&mut *connection).await?;
 
     let mut select = QueryBuilder::new("SELECT ");
     select.push(COLUMNS);
-    push_filter(&mut select, query);
+    push_filter(&mut select, query, owner);
     select.push(match query.sort {
         Sort::Latest => " ORDER BY id DESC",
         Sort::MostReserved => " ORDER BY total_seats - available_seats DESC, id DESC",
-        Sort::Date => " ORDER BY event_date, id",
+        Sort::Date | Sort::Mine => " ORDER BY event_date, id",
     });
     select.push(" LIMIT ").push_bind(query.size);
     select.push(" OFFSET ").push_bind(u64::from(query.page) * u64::from(query.size));

@@ -3,6 +3,7 @@
 //! One task per watched event and process looks a few times per second and tells all watchers: the cost does not
 //! grow with their number, and holds that merely expire are seen, too.
 
+use crate::db;
 use crate::error::Result;
 use crate::sales::seat_map::{self, SeatStatus};
 use crate::state::AppState;
@@ -115,7 +116,7 @@ fn told(first: Vec<Update>, receiver: broadcast::Receiver<Update>) -> impl Strea
 async fn look(state: AppState, event_id: u64, sender: broadcast::Sender<Update>) {
     let mut known = Picture::default();
     while !state.live.forget(event_id) {
-        match Picture::take(&state, event_id).await {
+        match db::within(db::LONGEST, Picture::take(&state, event_id)).await {
             Ok(picture) => {
                 for update in picture.updates(&known) {
                     // The last watcher may just have left.

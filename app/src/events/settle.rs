@@ -4,6 +4,7 @@
 //! transaction that holds the event's row, as sales do: nothing is sold meanwhile, and one worker at a time works on an
 //! event. What ends a reservation also refunds it, and the ledger's unique key stands behind that.
 
+use crate::db;
 use crate::outbox;
 use crate::state::AppState;
 use serde_json::json;
@@ -17,6 +18,8 @@ pub const WAITLIST_CLOSED: &str = "waitlist.closed";
 
 /// Reservations that are ended in one transaction.
 const BATCH: u32 = 100;
+/// How long that may take: with refunds it is some hundred statements.
+const LONGEST: Duration = Duration::from_secs(20);
 
 #[derive(sqlx::FromRow)]
 struct Owed {
@@ -38,7 +41,7 @@ impl Owed {
 /// Settles cancelled events until the task is dropped.
 pub async fn run(state: &AppState) {
     loop {
-        let pause = match once(state).await {
+        let pause = match db::within(LONGEST, once(state)).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => Duration::from_secs(1),
             Err(error) => {

@@ -74,6 +74,24 @@ mod tests {
     use serde_json::Value;
 
     #[test]
+    fn where_a_pass_is_needed_it_can_be_sent() {
+        let document = serde_json::to_value(crate::http::openapi()).expect("JSON");
+        let operations = document["paths"].as_object().expect("paths").iter().flat_map(|(path, operations)| {
+            operations.as_object().expect("operations").values().map(move |operation| (path, operation))
+        });
+        let mut found = 0;
+        for (path, operation) in operations {
+            let refused = operation["responses"]["403"]["description"].as_str().unwrap_or_default();
+            if refused.contains("`pass_needed`") {
+                let parameters = operation["parameters"].as_array().expect("parameters");
+                assert!(parameters.iter().any(|one| one["name"] == "X-Queue-Pass"), "{path}");
+                found += 1;
+            }
+        }
+        assert!(found >= 3, "{found}");
+    }
+
+    #[test]
     fn every_operation_tells_its_problems() {
         let document = serde_json::to_value(crate::http::openapi()).expect("JSON");
         let order = &document["paths"]["/api/reservations"]["post"]["responses"];

@@ -32,11 +32,14 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
         otel.kind = Empty,
     );
     traces::request_began(&span, &method, route.as_ref(), request.headers());
-    let from = if state.limits.address_rate > 0 { client_address(&request) } else { String::new() };
+    // A password's hash takes tens of milliseconds of a core.
+    let auth = state.limits.auth_rate > 0 && method == Method::POST && path.starts_with("/api/auth/");
+    let from = if auth || state.limits.address_rate > 0 { client_address(&request) } else { String::new() };
     let limit = Duration::from_secs(state.limits.request_seconds);
     let answer = async {
         let work = async {
-            match state.address_limiter.check(&from) {
+            let checked = state.address_limiter.check(&from);
+            match checked.and_then(|()| if auth { state.auth_limiter.check(&from) } else { Ok(()) }) {
                 Ok(()) => next.run(request).await,
                 Err(refused) => refused.into_response(),
             }
@@ -66,6 +69,9 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     };
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
+    if state.draining.is_cancelled() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

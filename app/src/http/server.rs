@@ -57,6 +57,8 @@ pub async fn serve(
             drop(open);
         });
     }
+    // Who comes now is refused at once, instead of being left unheard until the process ends.
+    drop(listener);
     drop(open);
     shared.closing.cancel();
     if tokio::time::timeout(drain, all_closed.recv()).await.is_err() {

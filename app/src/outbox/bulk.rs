@@ -14,7 +14,7 @@ const PARALLEL: usize = 8;
 
 /// Acts on messages, and returns a result for each. After an error it comes again.
 pub async fn handle(state: &AppState, messages: &[Message]) -> Vec<Result<()>> {
-    let stored = store(state, messages).await.unwrap_or_else(|error| {
+    let stored = db::within(db::LONGEST, store(state, messages)).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "notifications are stored one by one");
         HashSet::new()
     });

@@ -1,19 +1,24 @@
 //! What messages bring about. Each may come more than once, and must have its effect once.
 
 use super::Message;
+use crate::db;
 use crate::error::Result;
 use crate::events::settle;
 use crate::sales::requests;
 use crate::state::AppState;
 use crate::telemetry::traces;
 use crate::{notifications, queue, waitlist};
+use std::time::Duration;
 use tracing::Instrument;
+
+/// How long it may take to act on a message: a sale may be tried again several times.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Acts on a message. After an error it comes again.
 pub async fn handle(state: &AppState, message: &Message) -> Result<()> {
     let span = tracing::debug_span!("consume", otel.kind = "consumer", kind = message.kind, id = message.id);
     traces::follow(&span, message.traceparent.as_deref());
-    act(state, message).instrument(span).await
+    db::within(LONGEST, act(state, message)).instrument(span).await
 }
 
 async fn act(state: &AppState, message: &Message) -> Result<()> {

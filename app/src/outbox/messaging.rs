@@ -1,9 +1,12 @@
 //! SNS and SQS, when they are configured; without a topic, messages are consumed in this process.
 
-use super::{Message, consumer};
+use super::{ATTEMPTS, Message, consumer};
 use crate::config::MessagingArgs;
+use crate::db;
+use crate::sales::requests;
 use crate::state::AppState;
 use crate::telemetry::traces::TRACEPARENT;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sns::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
@@ -11,6 +14,19 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::OnceCell;
+
+/// How long AWS may take for an answer: longer than a look at the queue waits for messages.
+const LONGEST: Duration = Duration::from_secs(20);
+/// How long such a look waits, in seconds.
+const LOOK_SECONDS: i32 = 10;
+
+/// Why a message was not passed on.
+pub enum Failure {
+    /// For something about itself: trying again will hardly help
+    Refused(String),
+    /// For nothing about itself: who takes messages is away, or takes none at the moment
+    Away(String),
+}
 
 /// The connection to AWS. Endpoint, region and credentials come from the environment, as for every AWS tool.
 pub struct Messaging {
@@ -25,7 +41,9 @@ impl Messaging {
     }
 
     async fn config(&self) -> &SdkConfig {
-        self.config.get_or_init(|| aws_config::defaults(BehaviorVersion::latest()).load()).await
+        let limits = TimeoutConfig::builder().operation_attempt_timeout(LONGEST).build();
+        let load = || aws_config::defaults(BehaviorVersion::latest()).timeout_config(limits).load();
+        self.config.get_or_init(load).await
     }
 
     /// SNS.
@@ -34,7 +52,7 @@ impl Messaging {
     }
 
     /// Publishes at most 10 messages and returns a result for each; none when there is no topic.
-    pub async fn publish(&self, messages: &[Message]) -> Option<Vec<Result<(), String>>> {
+    pub async fn publish(&self, messages: &[Message]) -> Option<Vec<Result<(), Failure>>> {
         let topic = self.args.sns_topic_arn.as_ref()?;
         let entries: Result<Vec<_>, _> =
             messages.iter().zip(0..).map(|(message, index)| entry(message, index)).collect();
@@ -42,7 +60,7 @@ impl Messaging {
             Ok(entries) => {
                 self.sns().await.publish_batch().topic_arn(topic).set_publish_batch_request_entries(Some(entries))
             }
-            Err(error) => return Some(messages.iter().map(|_| Err(error.to_string())).collect()),
+            Err(error) => return Some(messages.iter().map(|_| Err(Failure::Refused(error.to_string()))).collect()),
         };
         Some(match call.send().await {
             Ok(answer) => (0..messages.len())
@@ -50,13 +68,16 @@ impl Messaging {
                     let index = index.to_string();
                     match answer.failed().iter().find(|entry| entry.id() == index) {
                         None => Ok(()),
-                        Some(entry) => Err(entry.message().unwrap_or(entry.code()).to_owned()),
+                        Some(entry) => {
+                            let error = entry.message().unwrap_or(entry.code()).to_owned();
+                            Err(if entry.sender_fault() { Failure::Refused(error) } else { Failure::Away(error) })
+                        }
                     }
                 })
                 .collect(),
             Err(error) => {
                 let error = told(&error);
-                messages.iter().map(|_| Err(error.clone())).collect()
+                messages.iter().map(|_| Err(Failure::Away(error.clone()))).collect()
             }
         })
     }
@@ -67,7 +88,13 @@ impl Messaging {
         let Some(queue) = &self.args.sqs_queue_url else { return };
         let sqs = aws_sdk_sqs::Client::new(self.config().await);
         loop {
-            let call = sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(10);
+            // Without a database everything fails: no message is to run out of attempts by that.
+            if !state.health.database_ready() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            let call =
+                sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(LOOK_SECONDS);
             let call = call.message_attribute_names(TRACEPARENT);
             let call = call.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
             match call.send().await {
@@ -103,8 +130,9 @@ fn entry(message: &Message, index: usize) -> Result<PublishBatchRequestEntry, Bu
 /// patience ends.
 async fn deal_with(state: &AppState, sqs: &aws_sdk_sqs::Client, queue: &str, raw: &aws_sdk_sqs::types::Message) {
     let Some(receipt) = raw.receipt_handle() else { return };
-    let handled = match Message::from_delivery(raw) {
-        Some(message) => consumer::handle(state, &message).await.map_err(|error| error.to_string()),
+    let message = Message::from_delivery(raw);
+    let handled = match &message {
+        Some(message) => consumer::handle(state, message).await.map_err(|error| error.to_string()),
         None => Err("it is none of ours".into()),
     };
     let Err(error) = handled else {
@@ -117,11 +145,23 @@ async fn deal_with(state: &AppState, sqs: &aws_sdk_sqs::Client, queue: &str, raw
     let count: u32 = count.and_then(|count| count.parse().ok()).unwrap_or(1);
     tracing::warn!(id = raw.message_id(), count, error, "a message failed");
     metrics::counter!("ticketing_message_failures_total").increment(1);
+    // Nobody tells us how often the queue delivers before it puts a message aside, if it does: who asked is not to wait for that.
+    if let Some(message) = message.filter(|message| message.kind == requests::REQUESTED && count >= ATTEMPTS)
+        && let Err(error) = db::within(db::LONGEST, give_up(state, &message)).await
+    {
+        tracing::error!(id = message.id, %error, "a request stays undecided");
+    }
     let pause = i32::try_from(1_u32 << count.min(8)).unwrap_or(i32::MAX);
     let call = sqs.change_message_visibility().queue_url(queue).receipt_handle(receipt).visibility_timeout(pause);
     if let Err(error) = call.send().await {
         tracing::debug!(error = told(&error), "a message comes back when the queue says");
     }
+}
+
+async fn give_up(state: &AppState, message: &Message) -> Result<(), sqlx::Error> {
+    let mut tx = state.db.begin().await?;
+    requests::give_up(&mut tx, message).await?;
+    tx.commit().await
 }
 
 /// What AWS says is wrong, without the whole answer.

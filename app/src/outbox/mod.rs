@@ -2,6 +2,7 @@
 
 mod bulk;
 mod consumer;
+pub mod dead_letters;
 pub mod messaging;
 pub mod relay;
 
@@ -10,6 +11,9 @@ use crate::sales::ReservationView;
 use crate::telemetry::traces;
 use serde_json::{Value, json};
 use sqlx::{MySqlConnection, QueryBuilder};
+
+/// Attempts before a message is kept aside, and an order that it asks for is given up.
+const ATTEMPTS: u32 = 3;
 
 /// Something that happened.
 #[derive(Clone, Debug)]

@@ -1,12 +1,13 @@
 //! The relay: takes messages out of the outbox and passes them on, at least once and each to one relay at a time.
 
-use super::{Message, bulk};
+use super::messaging::Failure;
+use super::{ATTEMPTS, Message, bulk};
 use crate::db;
 use crate::events::settle;
 use crate::sales::requests;
 use crate::state::AppState;
 use crate::waitlist;
-use sqlx::{MySqlConnection, QueryBuilder};
+use sqlx::{MySql, MySqlConnection, QueryBuilder, Transaction};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use std::time::Duration;
 const BATCH: u32 = 96;
 /// Messages that a batch of SNS holds.
 const PUBLISHED: usize = 10;
-/// Attempts before a message is kept aside.
-const ATTEMPTS: u32 = 3;
+/// How long messages wait that failed, or that nobody took.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long they wait at most while nobody takes any.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -27,12 +30,29 @@ struct Row {
     traceparent: Option<String>,
 }
 
+/// What became of a batch.
+enum Round {
+    /// There was none
+    Idle,
+    /// All of it was passed on
+    Done,
+    /// Some of it will be tried again
+    Failed,
+    /// Nobody took it, or the rest of it
+    Away,
+}
+
 /// Relays until the task is dropped.
 pub async fn run(state: &AppState) {
+    let mut away = 0;
     loop {
-        let pause = match once(state).await {
-            Ok(0) => Duration::from_millis(200),
-            Ok(_) => Duration::ZERO,
+        let round = once(state).await;
+        away = if matches!(round, Ok(Round::Away)) { away + 1 } else { 0 };
+        let pause = match round {
+            Ok(Round::Idle) => Duration::from_millis(200),
+            Ok(Round::Done) => Duration::ZERO,
+            Ok(Round::Failed) => PAUSE,
+            Ok(Round::Away) => backoff(away),
             Err(error) => {
                 tracing::debug!(%error, "the outbox waits");
                 Duration::from_secs(1)
@@ -42,40 +62,71 @@ pub async fn run(state: &AppState) {
     }
 }
 
-/// Passes one batch on and returns its size. The rows stay locked until they are deleted: other relays skip them,
-/// and when this process dies in between, they are there again.
-async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
+/// The pause after so many rounds in which nobody took anything: twice as long with each, up to a limit.
+fn backoff(rounds: u32) -> Duration {
+    PAUSE.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+}
+
+/// Passes one batch on. The rows stay locked until they are deleted: other relays skip them, and when this process dies in
+/// between, they are there again. What takes its time in between has limits of its own.
+async fn once(state: &AppState) -> Result<Round, sqlx::Error> {
+    let (tx, rows) = db::within(db::LONGEST, take(state)).await?;
+    if rows.is_empty() {
+        return Ok(Round::Idle);
+    }
+    let messages: Vec<Message> = rows.iter().map(Row::message).collect();
+    if tokio::time::timeout(db::LONGEST, repair(state, &messages)).await.is_err() {
+        tracing::debug!("what Redis knows is not repaired");
+    }
+    let results = match publish(state, &messages).await {
+        Some(results) => results,
+        None => {
+            let results = bulk::handle(state, &messages).await.into_iter();
+            results.map(|result| result.map_err(|error| Failure::Refused(error.to_string()))).collect()
+        }
+    };
+    db::within(db::LONGEST, record(tx, &rows, results)).await
+}
+
+async fn take(state: &AppState) -> Result<(Transaction<'static, MySql>, Vec<Row>), sqlx::Error> {
     let mut tx = state.db.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows = sqlx::query_as(
         "SELECT id, kind, event_id, payload, attempts, traceparent FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
     )
     .bind(BATCH)
     .fetch_all(&mut *tx)
     .await?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let messages: Vec<Message> = rows.iter().map(Row::message).collect();
-    repair(state, &messages).await;
-    let results = match publish(state, &messages).await {
-        Some(results) => results,
-        None => {
-            let results = bulk::handle(state, &messages).await.into_iter();
-            results.map(|result| result.map_err(|error| error.to_string())).collect()
-        }
-    };
-    let mut done = Vec::new();
+    Ok((tx, rows))
+}
+
+/// Deletes what was passed on, and counts what failed.
+async fn record(
+    mut tx: Transaction<'static, MySql>,
+    rows: &[Row],
+    results: Vec<Result<(), Failure>>,
+) -> Result<Round, sqlx::Error> {
+    let (mut done, mut round) = (Vec::new(), Round::Done);
     for (row, result) in rows.iter().zip(results) {
         match result {
             Ok(()) => done.push(row.id),
-            Err(error) if row.attempts + 1 >= ATTEMPTS => {
+            // It says nothing about the message: a topic that is away for an hour is to cost none.
+            Err(Failure::Away(error)) => {
+                if !matches!(round, Round::Away) {
+                    tracing::warn!(error, "messages wait until they can be published");
+                }
+                round = Round::Away;
+            }
+            Err(Failure::Refused(error)) if row.attempts + 1 >= ATTEMPTS => {
                 tracing::error!(id = row.id, kind = row.kind, error, "a message is kept aside");
                 metrics::counter!("ticketing_dead_letters_total").increment(1);
                 keep_aside(&mut tx, row, &error).await?;
                 done.push(row.id);
             }
-            Err(error) => {
+            Err(Failure::Refused(error)) => {
                 tracing::warn!(id = row.id, kind = row.kind, error, "a message will be tried again");
+                if matches!(round, Round::Done) {
+                    round = Round::Failed;
+                }
                 sqlx::query("UPDATE outbox SET attempts = attempts + 1 WHERE id = ?")
                     .bind(row.id)
                     .execute(&mut *tx)
@@ -96,19 +147,20 @@ async fn once(state: &AppState) -> Result<usize, sqlx::Error> {
     }
     tx.commit().await?;
     metrics::counter!("ticketing_messages_total").increment(done.len() as u64);
-    // Those that failed wait a little.
-    if done.len() < rows.len() {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    Ok(rows.len())
+    Ok(round)
 }
 
-/// Publishes and returns a result for each; none when there is no topic.
-async fn publish(state: &AppState, messages: &[Message]) -> Option<Vec<Result<(), String>>> {
+/// Publishes and returns a result for each; none when there is no topic. Where one batch of SNS is not taken, the rest need
+/// not wait for the same.
+async fn publish(state: &AppState, messages: &[Message]) -> Option<Vec<Result<(), Failure>>> {
     let mut results = Vec::with_capacity(messages.len());
     for some in messages.chunks(PUBLISHED) {
         results.extend(state.messaging.publish(some).await?);
+        if matches!(results.last(), Some(Err(Failure::Away(_)))) {
+            break;
+        }
     }
+    results.resize_with(messages.len(), || Err(Failure::Away("not tried".into())));
     Some(results)
 }
 
@@ -156,5 +208,17 @@ async fn repair(state: &AppState, messages: &[Message]) {
     }
     for (event_id, seats) in freed {
         state.sales.stock_freed(event_id, &seats).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        let pauses: Vec<u128> = (1..9).map(|rounds| backoff(rounds).as_millis()).collect();
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        assert_eq!(backoff(u32::MAX), LONGEST_PAUSE);
     }
 }

@@ -9,6 +9,7 @@ pub use handlers::{QueueView, routes};
 
 use crate::accounts::Role;
 use crate::accounts::tokens::{Caller, Purpose, Tokens};
+use crate::db;
 use crate::error::{ApiError, Result};
 use crate::events::EventView;
 use crate::kv::{Kv, KvError};
@@ -18,9 +19,11 @@ use redis::Script;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{MySqlPool, QueryBuilder};
-use std::sync::LazyLock;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 /// The kind of message that tells somebody that it is their turn.
 pub const READY: &str = "queue.ready";
@@ -29,8 +32,8 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("que
 
 /// How often people are let in.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the settings are read again from the database, in ticks.
-const RELOAD: u32 = 4;
+/// How often the settings are read again from the database.
+const RELOAD: Duration = Duration::from_secs(1);
 /// How long a place inside is kept for somebody who does not come for the pass.
 const FETCH_MILLISECONDS: u64 = 60_000;
 /// How long a pass is good for.
@@ -179,18 +182,38 @@ impl Queue {
 
     /// Lets people in until the task is dropped. Any number of instances may do so at once: the bucket is shared.
     pub async fn run(&self) {
-        let mut settings: Vec<Settings> = Vec::new();
+        let (found, settings) = watch::channel(Arc::default());
+        tokio::join!(self.follow(found), self.admit_all(settings));
+    }
+
+    /// Reads the settings again and again. The database may be slow or gone: nobody waits for it to be let in.
+    async fn follow(&self, found: watch::Sender<Arc<[Settings]>>) {
+        loop {
+            match db::within(db::LONGEST, self.settings()).await {
+                Ok(settings) => drop(found.send_replace(settings.into())),
+                Err(error) => tracing::debug!(%error, "the queues keep their settings"),
+            }
+            tokio::time::sleep(RELOAD).await;
+        }
+    }
+
+    async fn admit_all(&self, settings: watch::Receiver<Arc<[Settings]>>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        for tick in 0_u32.. {
+        let mut told: HashSet<u64> = HashSet::new();
+        loop {
             ticks.tick().await;
-            if tick.is_multiple_of(RELOAD) {
-                match self.settings().await {
-                    Ok(found) => settings = found,
-                    Err(error) => tracing::debug!(%error, "the queues keep their settings"),
+            let events = settings.borrow().clone();
+            // Nobody waits any more where there is no queue any more.
+            told.retain(|id| {
+                let goes_on = events.iter().any(|event| event.id == *id);
+                if !goes_on {
+                    tell_waiting(*id, 0);
                 }
-            }
-            for event in &settings {
+                goes_on
+            });
+            told.extend(events.iter().map(|event| event.id));
+            for event in events.iter() {
                 if let Err(error) = self.admit(event).await {
                     tracing::debug!(%error, event = event.id, "nobody is let in");
                 }
@@ -214,14 +237,14 @@ impl Queue {
             .arg(FETCH_MILLISECONDS)
             .arg(opening(event.sale_opens_at));
         let (admitted, waiting): (Vec<String>, i64) = self.kv.script(&call).await?;
-        let labels = [("event", event.id.to_string())];
-        metrics::counter!("ticketing_queue_admitted_total", &labels).increment(admitted.len() as u64);
-        metrics::gauge!("ticketing_queue_waiting", &labels).set(waiting as f64);
-        // The database may be slow or gone: nobody waits for it to be let in.
+        metrics::counter!("ticketing_queue_admitted_total", "event" => event.id.to_string())
+            .increment(admitted.len() as u64);
+        tell_waiting(event.id, waiting);
+        // As with the settings, nobody waits for the database.
         if !admitted.is_empty() {
             let (queue, event_id) = (self.clone(), event.id);
             tokio::spawn(async move {
-                if let Err(error) = queue.tell(event_id, &admitted).await {
+                if let Err(error) = db::within(db::LONGEST, queue.tell(event_id, &admitted)).await {
                     tracing::warn!(%error, event_id, "people are not told that it is their turn");
                 }
             });
@@ -242,6 +265,10 @@ impl Queue {
         let payloads = reachable.into_iter().map(|user| json!({"userId": user, "eventId": event_id}));
         outbox::write(&mut connection, event_id, READY, payloads).await
     }
+}
+
+fn tell_waiting(event: u64, number: i64) {
+    metrics::gauge!("ticketing_queue_waiting", "event" => event.to_string()).set(number as f64);
 }
 
 /// The pass that a request carries.

@@ -1,7 +1,7 @@
 //! Reservations for several events at once: all of them, or none.
 
 use super::handlers::{check_per_order, check_user_id, payment, quantity, request_hash};
-use super::lane::{ATTEMPTS, LONGEST};
+use super::lane::ATTEMPTS;
 use super::{HoldRef, Order, PaymentMethod, ReservationView, Sales, idempotency_key, read, sell};
 use crate::accounts::Role;
 use crate::accounts::tokens::Caller;
@@ -77,7 +77,7 @@ impl GroupView {
 
 /// Reserve for several events, all or none
 #[utoipa::path(post, path = "/api/reservation-groups", tag = "reservations", request_body = NewGroup,
-    params(("Idempotency-Key" = Option<String>, Header)), security(("bearer" = [])), responses(
+    params(("Idempotency-Key" = Option<String>, Header), ("X-Queue-Pass" = Option<String>, Header)), security(("bearer" = [])), responses(
     (status = 201, description = "reserved", body = GroupView),
     (status = 400, description = "`bad_idempotency_key`, `invalid_body`", body = Problem),
     (status = 401, description = "`login_needed`", body = Problem),
@@ -257,7 +257,7 @@ impl Sales {
                 Ok(None) => {
                     let batches = self.batches(&orders).await?;
                     let sale = self.sell_group_once(user_id, key, hash, &batches, &mut orders);
-                    match tokio::time::timeout(LONGEST, sale).await.unwrap_or_else(|_| Err(db::no_answer())) {
+                    match db::within(db::LONGEST, sale).await {
                         Ok(outcome) => {
                             let view = outcome?;
                             self.tell_group(&view, &orders).await;

@@ -25,9 +25,6 @@ const BATCH: usize = 128;
 const WAITING: usize = 20_000;
 /// Attempts of one transaction.
 pub(super) const ATTEMPTS: u32 = 6;
-/// How long a transaction may take: longer than its statements wait for locks. Without an answer until then, nobody is
-/// there to give one, though the connection does not say so: a host that has vanished closes nothing.
-pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// Of so many connections, one may be kept by a lane from one transaction to the next.
 const KEEPERS: usize = 4;
 
@@ -231,7 +228,7 @@ impl Lanes {
             }
             Ok(outcomes)
         };
-        let outcomes = tokio::time::timeout(LONGEST, work).await.unwrap_or_else(|_| Err(db::no_answer()));
+        let outcomes = db::within(db::LONGEST, work).await;
         match &outcomes {
             Ok(_) => *kept = Some(connection),
             // Without a farewell, for which it would wait where nobody is left.

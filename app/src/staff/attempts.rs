@@ -46,22 +46,6 @@ impl Attempts {
         format!("attempts:{}:{who}", self.name)
     }
 
-    /// 429 when `who` has been wrong too often.
-    pub async fn check(&self, who: &str) -> Result<()> {
-        let shared: Option<i64> = match self.kv.run(&redis::Cmd::get(self.key(who))).await {
-            Ok(count) => count,
-            Err(error) => {
-                tracing::debug!(%error, "counting attempts in this process only");
-                None
-            }
-        };
-        let local = self.local.get(who).unwrap_or(0);
-        if local >= LIMIT || shared.is_some_and(|count| count >= i64::from(LIMIT)) {
-            return Err(refused());
-        }
-        Ok(())
-    }
-
     /// Counts a wrong guess.
     pub async fn failed(&self, who: &str) {
         self.count(who).await;
@@ -157,6 +141,6 @@ mod tests {
         }
         assert_eq!(at_once().await, LIMIT as usize, "no more are made before it is known that they are wrong");
         attempts.guess("lee").await.expect("somebody else");
-        assert_eq!(attempts.check("kim").await.expect_err("too often").code, "too_many_attempts");
+        assert_eq!(attempts.guess("kim").await.expect_err("too often").code, "too_many_attempts");
     }
 }

@@ -76,15 +76,18 @@ async fn lookup(
 
 /// Wrong codes count against the caller, so that nobody tries out all ten thousand.
 async fn by_code4(state: &AppState, caller: &Caller, event_id: u64, code4: &str) -> Result<ReservationView> {
-    state.attempts.check(&caller.user_id).await?;
-    let mut connection = state.db.acquire().await?;
-    match find_by_code4(&mut connection, event_id, code4).await? {
-        Some(view) => Ok(view),
-        None => {
-            state.attempts.failed(&caller.user_id).await;
-            Err(ApiError::not_found("active reservation with this code"))
-        }
+    let _turn = state.attempts.turn(&caller.user_id).await;
+    state.attempts.guess(&caller.user_id).await?;
+    let found = find(state, event_id, code4).await;
+    if !matches!(found, Ok(None)) {
+        state.attempts.take_back(&caller.user_id).await;
     }
+    found?.ok_or_else(|| ApiError::not_found("active reservation with this code"))
+}
+
+async fn find(state: &AppState, event_id: u64, code4: &str) -> Result<Option<ReservationView>> {
+    let mut connection = state.db.acquire().await?;
+    Ok(find_by_code4(&mut connection, event_id, code4).await?)
 }
 
 /// Check tickets in (STAFF)

@@ -7,7 +7,7 @@ mod handlers;
 
 pub use handlers::routes;
 
-use crate::db::datetime;
+use crate::db::{self, datetime};
 use crate::error::{ApiError, Result};
 use crate::outbox;
 use crate::sales::cancel::{close, give_back};
@@ -38,20 +38,22 @@ struct Stock {
     max_per_user: Option<u32>,
     cancelled: bool,
     is_over: bool,
+    /// The database's time, by which offers end as well
+    now: OffsetDateTime,
 }
 
 async fn lock_stock(connection: &mut MySqlConnection, event_id: u64) -> Result<Option<Stock>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT available_seats, seated, price, max_per_user, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over \
-         FROM events WHERE id = ? FOR UPDATE",
+        "SELECT available_seats, seated, price, max_per_user, cancelled, event_date < UTC_TIMESTAMP(3) AS is_over, \
+         UTC_TIMESTAMP(3) AS now FROM events WHERE id = ? FOR UPDATE",
     )
     .bind(event_id)
     .fetch_optional(connection)
     .await
 }
 
-/// Offers what just came back to those who wait, strictly in order: as long as the first one's wish can be met.
-/// `seats` are the seats that came back. The event's row must be locked.
+/// Offers what just came back to those who wait, in order among those whose wish can be met: who waits for more than there
+/// is keeps the place, and holds nobody up. `seats` are the seats that came back. The event's row must be locked.
 pub async fn offer(
     connection: &mut MySqlConnection,
     event_id: u64,
@@ -59,55 +61,56 @@ pub async fn offer(
     seconds: u32,
 ) -> Result<(), sqlx::Error> {
     let mut seats = seats.to_vec();
-    loop {
-        let first: Option<Waiting> = sqlx::query_as(
-            "SELECT id, user_id, quantity FROM waitlist WHERE event_id = ? AND status = 'WAITING' ORDER BY id LIMIT 1 \
-             FOR UPDATE",
+    while let Some(stock) = lock_stock(connection, event_id).await? {
+        let there = if stock.seated { stock.available_seats.min(seats.len() as u32) } else { stock.available_seats };
+        if there == 0 || stock.cancelled || stock.is_over {
+            break;
+        }
+        let next: Option<Waiting> = sqlx::query_as(
+            "SELECT id, user_id, quantity FROM waitlist WHERE event_id = ? AND status = 'WAITING' AND quantity <= ? \
+             ORDER BY id LIMIT 1 FOR UPDATE",
         )
         .bind(event_id)
+        .bind(there)
         .fetch_optional(&mut *connection)
         .await?;
-        let (Some(first), Some(stock)) = (first, lock_stock(connection, event_id).await?) else { return Ok(()) };
-        let quantity = first.quantity as usize;
-        let too_few = stock.available_seats < first.quantity || (stock.seated && seats.len() < quantity);
-        if too_few || stock.cancelled || stock.is_over {
-            return Ok(());
-        }
-        let seats: Vec<String> = if stock.seated { seats.drain(..quantity).collect() } else { Vec::new() };
-        offer_to(connection, event_id, &first, &stock, &seats, seconds).await?;
+        let Some(next) = next else { break };
+        let seats: Vec<String> =
+            if stock.seated { seats.drain(..next.quantity as usize).collect() } else { Vec::new() };
+        offer_to(connection, event_id, &next, &stock, &seats, seconds).await?;
     }
+    Ok(())
 }
 
 async fn offer_to(
     connection: &mut MySqlConnection,
     event_id: u64,
-    first: &Waiting,
+    waiting: &Waiting,
     stock: &Stock,
     seats: &[String],
     seconds: u32,
 ) -> Result<(), sqlx::Error> {
     let amount = match seats.is_empty() {
-        true => stock.price * u64::from(first.quantity),
+        true => stock.price * u64::from(waiting.quantity),
         false => price_of(connection, event_id, seats).await?,
     };
-    let now = OffsetDateTime::now_utc();
     let id = sqlx::query(
         "INSERT INTO reservations (event_id, user_id, quantity, status, amount, payment_method, idempotency_key, \
          request_hash, offer_expires_at, created_at) VALUES (?, ?, ?, 'OFFERED', ?, 'NONE', ?, ?, ?, ?)",
     )
     .bind(event_id)
-    .bind(&first.user_id)
-    .bind(first.quantity)
+    .bind(&waiting.user_id)
+    .bind(waiting.quantity)
     .bind(amount)
-    .bind(format!("w:{}", first.id))
+    .bind(format!("w:{}", waiting.id))
     .bind(&[0_u8; 32][..])
-    .bind(datetime(now + Duration::from_secs(seconds.into())))
-    .bind(datetime(now))
+    .bind(datetime(stock.now + Duration::from_secs(seconds.into())))
+    .bind(datetime(stock.now))
     .execute(&mut *connection)
     .await?
     .last_insert_id();
     QueryBuilder::new("INSERT INTO tickets (reservation_id, number, event_id, seat_id, code, fence, status) ")
-        .push_values(0..first.quantity, |mut row, n| {
+        .push_values(0..waiting.quantity, |mut row, n| {
             row.push_bind(id)
                 .push_bind(n)
                 .push_bind(event_id)
@@ -121,20 +124,20 @@ async fn offer_to(
         .await?;
     sqlx::query("UPDATE waitlist SET status = 'OFFERED', reservation_id = ? WHERE id = ?")
         .bind(id)
-        .bind(first.id)
+        .bind(waiting.id)
         .execute(&mut *connection)
         .await?;
     let taken =
         sqlx::query("UPDATE events SET available_seats = available_seats - ? WHERE id = ? AND available_seats >= ?")
-            .bind(first.quantity)
+            .bind(waiting.quantity)
             .bind(event_id)
-            .bind(first.quantity)
+            .bind(waiting.quantity)
             .execute(&mut *connection)
             .await?;
     if taken.rows_affected() != 1 {
         return Err(sqlx::Error::RowNotFound);
     }
-    let payload = json!({"reservationId": id, "userId": first.user_id, "quantity": first.quantity, "seats": seats});
+    let payload = json!({"reservationId": id, "userId": waiting.user_id, "quantity": waiting.quantity, "seats": seats});
     outbox::write(connection, event_id, OFFERED, std::iter::once(payload)).await
 }
 
@@ -260,19 +263,27 @@ pub async fn sweep(state: &AppState) {
 }
 
 async fn sweep_once(state: &AppState) -> Result<()> {
-    let ended: Vec<u64> = sqlx::query_scalar(
+    let ended = sqlx::query_scalar(
         "SELECT r.id FROM waitlist w JOIN reservations r ON r.id = w.reservation_id \
          WHERE w.status = 'OFFERED' AND r.status = 'OFFERED' AND r.offer_expires_at < UTC_TIMESTAMP(3) LIMIT 100",
     )
-    .fetch_all(&state.db)
-    .await?;
+    .fetch_all(&state.db);
+    let ended: Vec<u64> = db::within(db::LONGEST, ended).await?;
     for id in ended {
-        let mut connection = state.db.acquire().await?;
-        let offer = read::by_id(&mut connection, id).await?;
-        drop(connection);
-        if let Some(offer) = offer {
-            end_offer(state, &offer, "EXPIRED", "offer not taken").await?;
+        // One that cannot end now holds up no other.
+        if let Err(error) = db::within(db::LONGEST, end_by_time(state, id)).await {
+            tracing::warn!(%error, reservation = id, "an offer ends later");
         }
+    }
+    Ok(())
+}
+
+async fn end_by_time(state: &AppState, id: u64) -> Result<()> {
+    let mut connection = state.db.acquire().await?;
+    let offer = read::by_id(&mut connection, id).await?;
+    drop(connection);
+    if let Some(offer) = offer {
+        end_offer(state, &offer, "EXPIRED", "offer not taken").await?;
     }
     Ok(())
 }

@@ -85,6 +85,41 @@ async fn what_comes_back_is_offered_to_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_many_holds_up_nobody() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let (lee, park) = (app.user(Role::User).await, app.user(Role::User).await);
+    let status = async |user| entry(&app, user).await["status"].as_str().map(str::to_owned).expect("a status");
+    let seated = app.seated_event(&admin, 1, 4, json!({})).await;
+    let general = app.event(&admin, 4, json!({})).await;
+    for event in [seated, general] {
+        let mut sold = Vec::new();
+        for seats in [&["A-1"][..], &["A-2", "A-3"], &["A-4"]] {
+            let body = match event == seated {
+                true => json!({"eventId": event, "userId": "early", "seatIds": seats}),
+                false => order(event, "early", seats.len() as u32),
+            };
+            let made = app.post("/api/reservations", Some(&admin), body).await.expect(201);
+            sold.push(made["reservationId"].as_u64().expect("an id"));
+        }
+        join(&app, event, &kim, 2).await;
+        join(&app, event, &lee, 1).await;
+        join(&app, event, &park, 1).await;
+        cancel(&app, &admin, sold[0]).await;
+        assert_eq!(app.available(event).await, 0, "it is offered");
+        assert_eq!(
+            [status(&kim).await, status(&lee).await, status(&park).await],
+            ["WAITING", "OFFERED", "WAITING"],
+            "the first whose wish can be met"
+        );
+        // Of two, Kim is still the first to hear.
+        cancel(&app, &admin, sold[1]).await;
+        assert_eq!([status(&kim).await, status(&park).await], ["OFFERED", "WAITING"]);
+        assert_eq!(app.check_event(event).await, 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_offered_or_paid_for_an_event_that_is_over() {
     let app = App::start().await;
     let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);

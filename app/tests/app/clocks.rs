@@ -171,3 +171,33 @@ async fn a_clock_that_is_ahead_does_not_block_a_seat_that_was_sold_without_redis
     confirm(&app, &admin, &held).await.expect(201);
     assert_eq!(app.check_event(event).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_end_by_the_clock_that_all_share() {
+    let directory = TempDir::new().expect("a directory");
+    let app = App::with(&["--role", "api", "--offer-seconds", "900"]).await;
+    let admin = admin(&app).await;
+    for shift in [-3600, 3600] {
+        let shifted = Shifted::start(&app, directory.path(), shift).await;
+        let kim = app.user(Role::User).await;
+        let event = app.event(&admin, 1, json!({})).await;
+        let order = json!({"eventId": event, "userId": "lee", "quantity": 1});
+        let sold = app.post("/api/reservations", Some(&admin), order).await.expect(201);
+        let wish = json!({"eventId": event, "quantity": 1});
+        let entry = app.post("/api/waitlist", Some(&kim), wish).await.expect(201);
+        let path = format!("/api/reservations/{}", sold["reservationId"]);
+        shifted.app.delete(&path, Some(&admin)).await.expect(204);
+        // Time for the shifted instance to end what it takes for ended.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let left: Option<i64> = sqlx::query_scalar(
+            "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), offer_expires_at) FROM reservations \
+             WHERE event_id = ? AND status = 'OFFERED'",
+        )
+        .bind(event)
+        .fetch_optional(&app.db)
+        .await
+        .expect("the offer");
+        assert!(left.is_some_and(|left| (600..=900).contains(&left)), "{left:?} s are left for {shift} s");
+        app.post(&format!("/api/waitlist/{}/accept", entry["id"]), Some(&kim), json!({})).await.expect(201);
+    }
+}

@@ -8,6 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use ticketing::accounts::Role;
+use ticketing::local::free_port;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -115,6 +118,160 @@ async fn what_fails_three_times_is_put_aside() {
     }
     assert_eq!(worker.log().matches("a message failed").count(), 3, "{}", worker.log());
     assert_eq!(waiting(&sqs, &queue).await, 0);
+}
+
+/// The emulator at another port, which refuses everybody before.
+async fn open_gate(port: u16, cloud: &Cloud) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("listens");
+    let emulator = cloud.url.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(&emulator).await.expect("connects");
+            tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_sns_costs_no_message() {
+    let (app, cloud) = (App::with(&["--role", "api"]).await, Cloud::start().await);
+    let (sns, sqs) = (aws_sdk_sns::Client::new(&cloud.config), aws_sdk_sqs::Client::new(&cloud.config));
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    let (topic, queue) = (topic(&sns, "outage").await, queue(&sqs, "outage", None).await);
+    subscribe(&sns, &topic, &queue, true).await;
+    order(&app, &kim, event).await;
+    let location = request(&app, &kim, event).await;
+    let gate = free_port().expect("a port");
+    let mut environment = cloud.environment();
+    environment.push(("AWS_ENDPOINT_URL".into(), format!("http://127.0.0.1:{gate}")));
+    let options = ["--role", "worker", "--sns-topic-arn", &topic, "--sqs-queue-url", &queue.url];
+    let worker = service(&app, &environment, &options).await;
+    let started = Instant::now();
+    while worker.log().matches("messages wait until").count() < 4 {
+        assert!(started.elapsed() < PATIENCE, "{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let aside: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM dead_letters").fetch_one(&app.db).await.expect("a count");
+    assert_eq!(aside, 0, "{}", worker.log());
+    assert_eq!(app.get(&location, Some(&kim)).await.expect(200)["status"], "ACCEPTED");
+
+    open_gate(gate, &cloud).await;
+    assert_eq!(decided(&app, &kim, &location, &worker).await["status"], "CONFIRMED");
+    notified(&app, &kim, "reservation.confirmed").await;
+    assert_eq!(app.check_event(event).await, 3);
+}
+
+/// Asks for a reservation; returns where to look what became of it.
+async fn request(app: &App, user: &User, event: u64) -> String {
+    let (body, headers) = (json!({"eventId": event, "userId": user.id, "quantity": 2}), [("prefer", "respond-async")]);
+    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(user), &headers, Some(body)).await;
+    let location = answer.headers["location"].to_str().expect("text").to_owned();
+    assert_eq!(answer.expect(202)["status"], "ACCEPTED");
+    location
+}
+
+/// Waits until a request is decided.
+async fn decided(app: &App, user: &User, location: &str, worker: &Running) -> Value {
+    let started = Instant::now();
+    loop {
+        let request = app.get(location, Some(user)).await.expect(200);
+        if request["status"] != "ACCEPTED" {
+            return request;
+        }
+        assert!(started.elapsed() < PATIENCE, "{request}: {}", worker.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_sqs_delivers_in_vain_is_decided() {
+    let (app, cloud) = (App::with(&["--role", "api"]).await, Cloud::start().await);
+    let (sns, sqs) = (aws_sdk_sns::Client::new(&cloud.config), aws_sdk_sqs::Client::new(&cloud.config));
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    // Without dead letters, which would take it after the third time.
+    let (topic, queue) = (topic(&sns, "vain").await, queue(&sqs, "vain", None).await);
+    subscribe(&sns, &topic, &queue, true).await;
+    let location = request(&app, &kim, event).await;
+    sqlx::query("UPDATE reservation_requests SET body = '{}'").execute(&app.db).await.expect("nobody can read it");
+    let options = ["--role", "worker", "--sns-topic-arn", &topic, "--sqs-queue-url", &queue.url];
+    let worker = service(&app, &cloud.environment(), &options).await;
+    let request = decided(&app, &kim, &location, &worker).await;
+    assert_eq!(request["status"], "REJECTED");
+    assert!(request["problem"].as_str().expect("a reason").starts_with("internal"), "{request}");
+    assert_eq!(worker.log().matches("a message failed").count(), 3, "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_message_runs_out_of_attempts_while_the_database_is_away() {
+    let mut servers = tokio::task::spawn_blocking(Servers::own).await.expect("servers");
+    let (app, cloud) = (App::on(&servers, &["--role", "api"]).await, Cloud::start().await);
+    let sqs = aws_sdk_sqs::Client::new(&cloud.config);
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    let queue = queue(&sqs, "patient", None).await;
+    let location = request(&app, &kim, event).await;
+    sqlx::query("DELETE FROM outbox").execute(&app.db).await.expect("as if it were published");
+    let worker = service(&app, &cloud.environment(), &["--role", "worker", "--sqs-queue-url", &queue.url]).await;
+    servers.database.kill();
+    while !worker.log().contains("the database is unavailable") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A look at the queue that began before ends without a message.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let id = location.rsplit('/').next();
+    let message = json!({"id": 1, "kind": "reservation.requested", "eventId": event, "payload": {"requestId": id}});
+    sqs.send_message().queue_url(&queue.url).message_body(message.to_string()).send().await.expect("sent");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!worker.log().contains("a message failed"), "{}", worker.log());
+    tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
+    assert_eq!(decided(&app, &kim, &location, &worker).await["status"], "CONFIRMED", "{}", worker.log());
+}
+
+/// What an operator's command prints.
+fn command(app: &App, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketing"));
+    command.args(arguments).env("TICKETING_DATABASE_URL", app.args.database.url.as_deref().expect("an address"));
+    let ended = tokio::task::block_in_place(|| command.output()).expect("it runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_sns_refuses_is_put_aside_and_can_be_tried_again() {
+    let (app, cloud) = (App::with(&["--role", "api"]).await, Cloud::start().await);
+    let sns = aws_sdk_sns::Client::new(&cloud.config);
+    let topic = topic(&sns, "refusals").await;
+    // No message is as long as this, which SNS takes none of: its columns would not take it either.
+    for table in ["outbox", "dead_letters"] {
+        let sql = format!("ALTER TABLE {table} MODIFY payload MEDIUMTEXT NOT NULL");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&app.db).await.expect("altered");
+    }
+    let insert = "INSERT INTO outbox (kind, event_id, payload) VALUES ('reservation.confirmed', 1, ?)";
+    for payload in [format!("\"{}\"", "x".repeat(270_000)), "{}".into()] {
+        sqlx::query(insert).bind(payload).execute(&app.db).await.expect("inserted");
+    }
+    let worker = service(&app, &cloud.environment(), &["--role", "worker", "--sns-topic-arn", &topic]).await;
+    let started = Instant::now();
+    while app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", 1).await > 0 {
+        assert!(started.elapsed() < PATIENCE, "{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(worker.log().matches("a message will be tried again").count(), 2, "{}", worker.log());
+    drop(worker);
+
+    let listed = command(&app, &["dead-letters", "list"]);
+    let letter: Value = serde_json::from_str(&listed).expect("one line of JSON");
+    assert!(letter["error"].as_str().expect("an error").contains("too long"), "{}", letter["error"]);
+    let id = letter["id"].to_string();
+    assert_eq!(command(&app, &["dead-letters", "requeue", "999999"]), "0 requeued\n");
+    assert_eq!(command(&app, &["dead-letters", "requeue", &id]), "1 requeued\n");
+    assert_eq!(command(&app, &["dead-letters", "requeue", "--all"]), "0 requeued\n");
+    assert_eq!(command(&app, &["dead-letters", "list"]), "");
+    let waiting: (u64, u32) =
+        sqlx::query_as("SELECT id, attempts FROM outbox").fetch_one(&app.db).await.expect("the message");
+    assert_eq!(waiting, (letter["id"].as_u64().expect("a number"), 0), "the same message, as if it had never failed");
 }
 
 /// What moto keeps of a kind: it tells what it pushed nowhere else.

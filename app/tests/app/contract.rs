@@ -1,6 +1,6 @@
 //! The public contract, line by line.
 
-use crate::support::App;
+use crate::support::{App, User};
 use serde_json::{Value, json};
 use ticketing::accounts::Role;
 
@@ -87,6 +87,41 @@ async fn searching_sorting_and_paging() {
     for bad in ["size=0", "size=101", "sort=best", "page=-1"].into_iter().chain(dates) {
         app.get(&format!("/api/events?{bad}"), None).await.problem(400, "invalid_query");
     }
+}
+
+#[tokio::test]
+async fn the_events_that_somebody_goes_to() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let mut ids = Vec::new();
+    for date in ["2999-07-01T10:00:00Z", "2999-04-01T10:00:00Z", "2999-01-01T10:00:00Z"] {
+        ids.push(app.event(&admin, 10, json!({"eventDate": date})).await);
+    }
+    let mine = async |user, query: &str| -> Vec<u64> {
+        let answer = app.get(&format!("/api/events?sort=mine{query}"), Some(user)).await;
+        let total = answer.headers["x-total-count"].to_str().expect("text").parse::<usize>().expect("a number");
+        let list = answer.expect(200);
+        let list = list.as_array().expect("a list");
+        assert!(total == list.len() || query.contains("size"), "{total}");
+        list.iter().map(|event| event["eventId"].as_u64().expect("an id")).collect()
+    };
+    let mut made = Vec::new();
+    for (user, event) in [(&kim, ids[0]), (&kim, ids[1]), (&kim, ids[1]), (&lee, ids[2])] {
+        let body = json!({"eventId": event, "userId": user.id, "quantity": 1});
+        made.push(app.post("/api/reservations", Some(user), body).await.expect(201)["reservationId"].clone());
+        assert!(mine(user, "").await.contains(&event), "at once");
+    }
+    assert_eq!(mine(&kim, "").await, [ids[1], ids[0]]);
+    assert_eq!(mine(&kim, "&size=1&page=1").await, [ids[0]]);
+    assert_eq!(mine(&lee, "").await, [ids[2]]);
+    assert_eq!(mine(&admin, "").await, [0; 0]);
+    app.delete(&format!("/api/reservations/{}", made[0]), Some(&kim)).await.expect(204);
+    app.delete(&format!("/api/reservations/{}", made[1]), Some(&kim)).await.expect(204);
+    assert_eq!(mine(&kim, "").await, [ids[1]], "one reservation is left");
+    app.get("/api/events?sort=mine", None).await.problem(401, "login_needed");
+    let nobody = User { id: String::new(), token: "x".into() };
+    app.get("/api/events?sort=mine", Some(&nobody)).await.problem(401, "bad_token");
+    assert_eq!(app.get("/api/events", Some(&nobody)).await.expect(200).as_array().map(Vec::len), Some(3));
 }
 
 #[tokio::test]

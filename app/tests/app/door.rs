@@ -1,6 +1,7 @@
 //! Look-up and check-in at the door.
 
 use crate::support::App;
+use futures::future::join_all;
 use serde_json::json;
 use std::time::Duration;
 use ticketing::accounts::Role;
@@ -97,4 +98,21 @@ async fn codes_cannot_be_tried_out() {
     assert_eq!(refused.headers["retry-after"], "300");
     refused.problem(429, "too_many_attempts");
     app.get(&path, Some(&admin)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn codes_cannot_be_tried_out_all_at_once() {
+    let app = App::start().await;
+    let other = app.another().await;
+    let (admin, staff) = (app.user(Role::Admin).await, app.user(Role::Staff).await);
+    let event = app.event(&admin, 4, json!({})).await;
+    let lookups = (0..50).map(|code| {
+        let (app, staff) = (if code % 2 == 0 { &app } else { &other }, &staff);
+        async move { app.get(&format!("/api/staff/lookup?eventId={event}&code4={code:04}"), Some(staff)).await }
+    });
+    let answers = join_all(lookups).await;
+    let looked_up = answers.iter().filter(|answer| answer.status.as_u16() == 404).count();
+    // A refused guess is counted for a moment, in which it may have another one refused.
+    assert!((1..=10).contains(&looked_up), "{looked_up} codes were looked up");
+    assert!(answers.iter().all(|answer| [404, 429].contains(&answer.status.as_u16())));
 }

@@ -15,7 +15,7 @@ fn order(event: u64, user: &str, quantity: u32) -> Value {
     json!({"eventId": event, "userId": user, "quantity": quantity})
 }
 
-async fn own_servers() -> Servers {
+pub async fn own_servers() -> Servers {
     tokio::task::spawn_blocking(Servers::own).await.expect("servers")
 }
 
@@ -248,13 +248,13 @@ async fn a_server_that_has_become_a_reader_is_not_the_database_any_more() {
 
 /// A way to the database. What goes along it when it is cut gets no answer any more and is not told so, as when the power
 /// of a host fails; who comes after that gets through.
-struct Wire {
-    address: SocketAddr,
-    cut: watch::Sender<()>,
+pub struct Wire {
+    pub address: SocketAddr,
+    pub cut: watch::Sender<()>,
 }
 
 impl Wire {
-    async fn to(server: String) -> Self {
+    pub async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (cut, cuts) = watch::channel(());

@@ -28,7 +28,7 @@ async fn check(url: &str, user: &User) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_keeps_to_its_document() {
     let app = App::with(&["--role", "worker"]).await;
-    let running = service(&app, &[], &["--user-rate", "0"]).await;
+    let running = service(&app, &[], &["--user-rate", "0", "--auth-rate", "0"]).await;
     let app = app.elsewhere(&format!("http://127.0.0.1:{}", running.port));
     let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
     app.event(&admin, 1000, json!({})).await;

@@ -21,4 +21,5 @@ mod races;
 mod support;
 mod traces;
 mod trouble;
+mod vanished;
 mod webdriver;

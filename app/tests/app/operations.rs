@@ -172,6 +172,86 @@ async fn a_drain_answers_what_is_under_way() {
     assert_eq!(app.check_event(event).await, answers.len() as u64, "what was sold was answered");
 }
 
+/// Sends a signal to a process.
+fn signal(running: &Running, signal: &str) {
+    let sent = Command::new("/bin/kill").args([signal, &running.process.pid().to_string()]).status();
+    assert!(sent.expect("it runs").success());
+}
+
+/// Waits for the end of a process, whose parent doesn't ask for it.
+async fn ended(running: &Running) {
+    let started = std::time::Instant::now();
+    let status = format!("/proc/{}/status", running.process.pid());
+    while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
+        assert!(started.elapsed() < Duration::from_secs(10), "it goes on: {}", running.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a connection of its own is answered, to its end if it is closed.
+async fn ask_once(port: u16, path: &str) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
+    connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: ticketing\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(2), connection.read_to_string(&mut answer)).await;
+    assert!(read.is_ok(), "the connection stays open");
+    Ok(answer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_to_end_says_so_before_it_refuses_anybody() {
+    let app = App::with(&["--role", "queue"]).await;
+    let running = service(&app, &[], &["--linger-seconds", "3"]).await;
+    let there = app.elsewhere(&format!("http://127.0.0.1:{}", running.port));
+    let admin = app.user(Role::Admin).await;
+    let event = there.event(&admin, 10, json!({})).await;
+    signal(&running, "-TERM");
+    let signalled = std::time::Instant::now();
+    let mut known = Vec::new();
+    while known.len() < 3 {
+        let answer = ask_once(running.port, "/readyz").await.expect("it takes requests");
+        if signalled.elapsed() > Duration::from_millis(500) {
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"DRAINING\""), "{answer}");
+            known.push(answer);
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let read = ask_once(running.port, &format!("/api/events/{event}")).await.expect("it takes requests");
+    assert!(read.starts_with("HTTP/1.1 200 ") && read.contains("connection: close"), "{read}");
+
+    // An order that is under way when nobody is let in any more.
+    let mut other = app.db.begin().await.expect("begins");
+    sqlx::query("SELECT id FROM events WHERE id = ? FOR UPDATE").bind(event).execute(&mut *other).await.expect("locks");
+    let order = json!({"eventId": event, "userId": "kim", "quantity": 1});
+    let ordered = there.post("/api/reservations", Some(&admin), order);
+    let refused = async {
+        while ask_once(running.port, "/livez").await.is_ok_and(|answer| !answer.is_empty()) {
+            assert!(signalled.elapsed() < Duration::from_secs(5), "it takes requests for ever");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(signalled.elapsed() > Duration::from_millis(2500), "it was too fast");
+        let error = ask_once(running.port, "/livez").await.expect_err("nobody listens");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        other.rollback().await.expect("ends");
+    };
+    let (ordered, ()) = tokio::join!(ordered, refused);
+    ordered.expect(201);
+    ended(&running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_and_a_person_do_not_wait() {
+    let app = App::with(&["--role", "queue"]).await;
+    let linger = ["--linger-seconds", "60"];
+    let (two, person) = tokio::join!(service(&app, &[], &linger), service(&app, &[], &linger));
+    signal(&two, "-TERM");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(ask_once(two.port, "/healthz").await.expect("it takes requests").contains("DRAINING"));
+    signal(&two, "-TERM");
+    signal(&person, "-INT");
+    tokio::join!(ended(&two), ended(&person));
+}
+
 /// How many of 20 requests pass, and how many may at one per second with a burst of two.
 async fn passed(app: &App, user: &crate::support::User, address: &str) -> (usize, std::ops::RangeInclusive<usize>) {
     let started = std::time::Instant::now();
@@ -202,6 +282,26 @@ async fn nobody_gets_more_than_their_share() {
     for address in ["203.0.113.1", "spoofed, 203.0.113.2"] {
         let (passed, may) = passed(&app, &user, address).await;
         assert!(may.contains(&passed), "{passed} passed, {may:?} may");
+    }
+}
+
+#[tokio::test]
+async fn nobody_keeps_all_cores_at_passwords() {
+    let app = App::with(&["--user-rate", "0"]).await;
+    let user = app.user(Role::User).await;
+    // Nothing to hash: it is the number that counts.
+    let send = async |address: &str| {
+        let headers = [("x-forwarded-for", address)];
+        app.send(hyper::Method::POST, "/api/auth/signup", None, &headers, Some(json!({"email": 1}))).await
+    };
+    let answers = futures::future::join_all((0..200).map(|_| send("203.0.113.1"))).await;
+    let (refused, passed): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status.as_u16() == 429);
+    assert!((40..100).contains(&passed.len()), "{} passed", passed.len());
+    assert_eq!(refused[0].headers["retry-after"], "1");
+    send("203.0.113.2").await.problem(422, "invalid_body");
+    let headers = [("x-forwarded-for", "203.0.113.1")];
+    for _ in 0..20 {
+        app.send(hyper::Method::GET, "/api/auth/me", Some(&user), &headers, None).await.expect(200);
     }
 }
 

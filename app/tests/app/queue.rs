@@ -1,5 +1,6 @@
 //! The waiting queue.
 
+use crate::process::service;
 use crate::support::{App, User};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -220,4 +221,41 @@ async fn the_stream_ends_with_the_pass() {
     assert_eq!(stream.headers["content-type"], "text/event-stream");
     assert!(stream.text.starts_with("event: place\ndata: {"), "{}", stream.text);
     assert!(stream.text.contains("\"state\":\"ADMITTED\""), "{}", stream.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_said_to_wait_where_there_is_no_queue_any_more() {
+    let app = App::with(&["--role", "api"]).await;
+    let admin = app.user(Role::Admin).await;
+    // A process of its own has metrics of its own.
+    let running = service(&app, &[], &["--role", "queue"]).await;
+    let far = app.elsewhere(&format!("http://127.0.0.1:{}", running.port));
+    let waiting = async |event: u64, number: u32| {
+        let line = format!("ticketing_queue_waiting{{event=\"{event}\"}} {number}\n");
+        let started = Instant::now();
+        loop {
+            let metrics = far.get("/metrics", None).await.text;
+            if metrics.contains(&line) {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "not {line} in {metrics}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let event = app.event(&admin, 10, queue(100.0, 1)).await;
+        for _ in 0..3 {
+            let user = app.user(Role::User).await;
+            enter(&far, event, &user).await;
+        }
+        waiting(event, 2).await;
+        events.push(event);
+    }
+    let off = json!({"queue": {"enabled": false, "admitPerSecond": 100.0, "maxInside": 1}});
+    app.patch(&format!("/api/events/{}", events[0]), Some(&admin), off).await.expect(200);
+    waiting(events[0], 0).await;
+    let over = json!({"eventDate": "2020-01-01T00:00:00Z"});
+    app.patch(&format!("/api/events/{}", events[1]), Some(&admin), over).await.expect(200);
+    waiting(events[1], 0).await;
 }
