@@ -25,6 +25,8 @@ const LOCAL_TIME: Duration = Duration::from_secs(60);
 /// How long a list lives in this process. Lists show numbers that change with every sale, so their version does
 /// not: they may be this old.
 const LIST_TIME: Duration = Duration::from_secs(1);
+/// How long what was read last is kept for the time in which the database cannot be read.
+const LAST_TIME: Duration = Duration::from_secs(3600);
 /// How long a layout lives in this process. It does not change.
 const SEATS_TIME: Duration = Duration::from_secs(600);
 /// Reads that may go to the database at once while there is no Redis.
@@ -61,6 +63,9 @@ pub struct EventCache {
     settings: Cache<(u64, u64), Option<Arc<EventView>>>,
     lists: Cache<(u64, ListQuery), Arc<Entry<EventPage>>>,
     layouts: Cache<u64, Arc<Layout>>,
+    /// What was read last, for when there is no database: under the same version an event is still as it was
+    last_events: Cache<(u64, u64), EventEntry>,
+    last_lists: Cache<ListQuery, Arc<Entry<EventPage>>>,
     direct: DirectReader,
     uncached: Arc<Semaphore>,
 }
@@ -78,6 +83,8 @@ impl EventCache {
                 .weigher(|_, layout: &Arc<Layout>| u32::try_from(layout.seats.len()).unwrap_or(u32::MAX))
                 .time_to_live(SEATS_TIME)
                 .build(),
+            last_events: Cache::builder().max_capacity(2_000).time_to_live(LAST_TIME).build(),
+            last_lists: Cache::builder().max_capacity(1_000).time_to_live(LAST_TIME).build(),
             direct: DirectReader::new(db.clone()),
             uncached: Arc::new(Semaphore::new(UNCACHED_READS)),
             db,
@@ -95,12 +102,12 @@ impl EventCache {
         let Some(version) = self.versions.current(id).await else {
             return self.direct.read(id).await;
         };
-        if let Some(entry) = self.events.get(&(id, version)).await {
-            hit("process");
-            return Ok(entry);
-        }
-        let load = || async { self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await };
-        once(&self.events, (id, version), load).await
+        let load = || async {
+            let entry = self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await?;
+            self.last_events.insert((id, version), entry.clone()).await;
+            Ok(entry)
+        };
+        or_last(once(&self.events, (id, version), load).await, &self.last_events, &(id, version)).await
     }
 
     /// The event, or 404.
@@ -113,7 +120,10 @@ impl EventCache {
     pub async fn settings(&self, id: u64) -> Result<Arc<EventView>> {
         let entry = match self.versions.current(Scope::Settings(id)).await {
             Some(version) => {
-                let load = || async { Ok(store::by_id(&self.db, id).await?.map(Arc::new)) };
+                let load = || async {
+                    hit("database");
+                    Ok(store::by_id(&self.db, id).await?.map(Arc::new))
+                };
                 once(&self.settings, (id, version), load).await?
             }
             None => self.direct.read(id).await?.value.clone().map(Arc::new),
@@ -123,16 +133,26 @@ impl EventCache {
 
     /// The seats of an existing event.
     pub async fn layout(&self, id: u64) -> Result<Arc<Layout>> {
-        once(&self.layouts, id, || async { layout::load(&self.db, id).await.map(Arc::new) }).await
+        let load = || async {
+            hit("database");
+            layout::load(&self.db, id).await.map(Arc::new)
+        };
+        once(&self.layouts, id, load).await
     }
 
-    /// A page of events. Its numbers may be a second old.
+    /// A page of events. Its numbers may be a second old, and without a database as old as the last time it was read.
     pub async fn list(&self, query: ListQuery) -> Result<Arc<Entry<EventPage>>> {
-        let Some(version) = self.versions.current(Scope::Lists).await else {
-            return Entry::new(Box::pin(self.uncached(super::list::load(&self.db, &query))).await?);
+        let load = || async {
+            hit("database");
+            let page = Entry::new(super::list::load(&self.db, &query).await?)?;
+            self.last_lists.insert(query.clone(), page.clone()).await;
+            Ok(page)
         };
-        let load = || async { Entry::new(super::list::load(&self.db, &query).await?) };
-        once(&self.lists, (version, query.clone()), load).await
+        let page = match self.versions.current(Scope::Lists).await {
+            Some(version) => once(&self.lists, (version, query.clone()), load).await,
+            None => Box::pin(self.uncached(load())).await,
+        };
+        or_last(page, &self.last_lists, &query).await
     }
 
     /// To be called when an event has come or changed, after the commit.
@@ -191,9 +211,26 @@ where
     F: Future<Output = Result<V>>,
 {
     if let Some(kept) = cache.get(&key).await {
+        hit("process");
         return Ok(kept);
     }
     Box::pin(cache.try_get_with(key, load())).await.map_err(|error: Arc<ApiError>| (*error).clone())
+}
+
+/// What was read last instead of a failure of the service's own.
+async fn or_last<K, V>(read: Result<V>, last: &Cache<K, V>, key: &K) -> Result<V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    match read {
+        Err(error) if error.status.is_server_error() => {
+            let kept = last.get(key).await.ok_or(error)?;
+            hit("last");
+            Ok(kept)
+        }
+        read => read,
+    }
 }
 
 /// Counts where an entry came from.

@@ -237,7 +237,7 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 #[utoipa::path(get, path = "/api/events", tag = "events", params(ListQuery), security((), ("bearer" = [])), responses(
     (status = 200, description = "a page of events", body = [EventView]),
     (status = 400, description = "`invalid_query`", body = Problem),
-    (status = 401, description = "for `sort=mine`: `login_needed`, `token_expired`, `bad_token`", body = Problem)))]
+    (status = 401, description = "to list the own events: `login_needed`, `token_expired`, `bad_token`", body = Problem)))]
 async fn list(State(state): State<AppState>, asked: Asked) -> Result<Response> {
     let Asked { mut query, owner } = asked;
     // The database knows no other years.

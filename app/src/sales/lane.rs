@@ -34,7 +34,7 @@ struct Kept {
     /// Its statements are prepared there already, and the pool would ask the server whether it still works each time that it
     /// gets it back.
     connection: Option<PoolConnection<MySql>>,
-    /// Until this has ended, Redis counts tickets as held that are sold
+    /// Until this has ended, Redis may count tickets as held that are sold
     telling: Option<JoinHandle<()>>,
 }
 
@@ -120,11 +120,9 @@ impl Lanes {
         let started = Instant::now();
         // Only who has no hold of their own must leave the held tickets alone.
         let direct = orders.iter().any(|order| order.hold.is_none());
-        if direct
-            && let Some(telling) = kept.telling.take()
-            && let Err(error) = telling.await
-        {
-            tracing::error!(%error, event_id, "a batch of sales was not told");
+        if direct && let Some(telling) = kept.telling.take() {
+            // When it panicked, the holds end by themselves.
+            let _ended = telling.await;
         }
         let outcomes = match self.layout(event_id, &orders).await {
             Ok(layout) => {
@@ -135,15 +133,20 @@ impl Lanes {
             Err(error) => orders.iter().map(|_| Err(error.clone())).collect(),
         };
         count(&orders, &outcomes, started.elapsed());
-        let this = self.clone();
+        let (this, before) = (self.clone(), kept.telling.take());
+        let counts = before.is_some() || orders.iter().any(|order| order.hold.is_some());
         let tell = async move {
             this.tell(event_id, &orders, &outcomes).await;
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Who asked may have gone away; the idempotency key lets them ask again.
                 let _gone = answer.send(outcome);
             }
+            if let Some(before) = before {
+                let _ended = before.await;
+            }
         };
-        kept.telling = Some(tokio::spawn(tell.in_current_span()));
+        let telling = tokio::spawn(tell.in_current_span());
+        kept.telling = counts.then_some(telling);
         kept
     }
 
