@@ -11,15 +11,9 @@ CREATE TABLE seat_fences (
 INSERT INTO seat_fences (event_id, seat_id, fence)
 SELECT event_id, seat_id, MAX(fence) FROM tickets WHERE status = 'CANCELLED' AND seat_id IS NOT NULL GROUP BY event_id, seat_id;
 
--- Tickets lie beside each other by reservation, numbered from 0.
-ALTER TABLE tickets ADD COLUMN number INT UNSIGNED NOT NULL DEFAULT 0 AFTER reservation_id;
-
-UPDATE tickets t
-JOIN (SELECT id, ROW_NUMBER() OVER (PARTITION BY reservation_id ORDER BY id) - 1 AS number FROM tickets) numbered ON numbered.id = t.id
-SET t.number = numbered.number;
-
-ALTER TABLE tickets DROP PRIMARY KEY, DROP COLUMN id, ADD PRIMARY KEY (reservation_id, number),
-    DROP KEY tickets_reservation, DROP KEY tickets_seat_fence, ALTER COLUMN number DROP DEFAULT;
+-- Tickets lie beside each other by reservation. Those that are there keep the number that was theirs alone.
+ALTER TABLE tickets DROP PRIMARY KEY, CHANGE COLUMN id number BIGINT UNSIGNED NOT NULL AFTER reservation_id,
+    ADD PRIMARY KEY (reservation_id, number), DROP KEY tickets_reservation, DROP KEY tickets_seat_fence;
 
 -- Offers are found by the waitlist.
 ALTER TABLE reservations DROP KEY reservations_offers;

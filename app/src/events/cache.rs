@@ -10,6 +10,7 @@ use crate::kv::Kv;
 use crate::random;
 use bytes::Bytes;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::MySqlPool;
@@ -27,6 +28,8 @@ const LOCAL_TIME: Duration = Duration::from_secs(60);
 const LIST_TIME: Duration = Duration::from_secs(1);
 /// How long what was read last is kept for the time in which the database cannot be read.
 const LAST_TIME: Duration = Duration::from_secs(3600);
+/// Bytes of JSON of all lists together that are kept for that.
+const LISTS_KEPT: u64 = 8 << 20;
 /// How long a layout lives in this process. It does not change.
 const SEATS_TIME: Duration = Duration::from_secs(600);
 /// Reads that may go to the database at once while there is no Redis.
@@ -64,7 +67,7 @@ pub struct EventCache {
     lists: Cache<(u64, ListQuery), Arc<Entry<EventPage>>>,
     layouts: Cache<u64, Arc<Layout>>,
     /// What was read last, for when there is no database: under the same version an event is still as it was
-    last_events: Cache<(u64, u64), EventEntry>,
+    last_events: Cache<u64, (u64, EventEntry)>,
     last_lists: Cache<ListQuery, Arc<Entry<EventPage>>>,
     direct: DirectReader,
     uncached: Arc<Semaphore>,
@@ -84,7 +87,12 @@ impl EventCache {
                 .time_to_live(SEATS_TIME)
                 .build(),
             last_events: Cache::builder().max_capacity(2_000).time_to_live(LAST_TIME).build(),
-            last_lists: Cache::builder().max_capacity(1_000).time_to_live(LAST_TIME).build(),
+            last_lists: Cache::builder()
+                .max_capacity(LISTS_KEPT)
+                .weigher(|_, page: &Arc<Entry<EventPage>>| u32::try_from(page.json.len()).unwrap_or(u32::MAX))
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_live(LAST_TIME)
+                .build(),
             direct: DirectReader::new(db.clone()),
             uncached: Arc::new(Semaphore::new(UNCACHED_READS)),
             db,
@@ -104,10 +112,12 @@ impl EventCache {
         };
         let load = || async {
             let entry = self.shared(&format!("event:{{{id}}}:{version}"), store::by_id(&self.db, id)).await?;
-            self.last_events.insert((id, version), entry.clone()).await;
+            self.last_events.insert(id, (version, entry.clone())).await;
             Ok(entry)
         };
-        or_last(once(&self.events, (id, version), load).await, &self.last_events, &(id, version)).await
+        let entry = once(&self.events, (id, version), load).await;
+        let last = async || Some(self.last_events.get(&id).await.filter(|(known, _)| *known == version)?.1);
+        or_last(entry, last).await
     }
 
     /// The event, or 404.
@@ -152,7 +162,7 @@ impl EventCache {
             Some(version) => once(&self.lists, (version, query.clone()), load).await,
             None => Box::pin(self.uncached(load())).await,
         };
-        or_last(page, &self.last_lists, &query).await
+        or_last(page, async || self.last_lists.get(&query).await).await
     }
 
     /// To be called when an event has come or changed, after the commit.
@@ -218,14 +228,10 @@ where
 }
 
 /// What was read last instead of a failure of the service's own.
-async fn or_last<K, V>(read: Result<V>, last: &Cache<K, V>, key: &K) -> Result<V>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
+async fn or_last<V>(read: Result<V>, last: impl AsyncFnOnce() -> Option<V>) -> Result<V> {
     match read {
         Err(error) if error.status.is_server_error() => {
-            let kept = last.get(key).await.ok_or(error)?;
+            let kept = last().await.ok_or(error)?;
             hit("last");
             Ok(kept)
         }

@@ -253,7 +253,12 @@ impl Sales {
             attempt += 1;
             // Each attempt first looks for what an earlier one may have committed, since the answer to that can get lost.
             let error = match self.known_group(user_id, key, hash).await {
-                Ok(Some(view)) => return Ok(view),
+                Ok(Some(view)) => {
+                    if attempt > 1 && view.status == "RESERVED" {
+                        self.tell_group(&view, &orders).await;
+                    }
+                    return Ok(view);
+                }
                 Ok(None) => {
                     let batches = self.batches(&orders).await?;
                     let sale = self.sell_group_once(user_id, key, hash, &batches, &mut orders);

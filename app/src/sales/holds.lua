@@ -166,10 +166,7 @@ function commands.mark(first, last)
             redis.call('HDEL', seats, ARGV[i])
         end
     end
-    if ARGV[first + 2] == 'all' then
-        redis.call('SET', ready, '1')
-        is_ready = true
-    end
+    if ARGV[first + 2] == 'all' then redis.call('SET', ready, '1') end
     used = true
     return {'ok', '', 0}
 end

@@ -15,7 +15,8 @@ use sqlx::{MySqlPool, QueryBuilder};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// How long a hold lasts at least once its confirmation has begun: longer than any sale takes.
+/// How long a hold lasts at least once its confirmation has begun: longer than a sale takes
+/// while there is a database.
 const CLAIM_MILLISECONDS: u32 = 20_000;
 
 /// What a hold token says.

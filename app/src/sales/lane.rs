@@ -38,6 +38,16 @@ struct Kept {
     telling: Option<JoinHandle<()>>,
 }
 
+impl Kept {
+    /// Waits until what was sold with holds is told.
+    async fn is_told(&mut self) {
+        if let Some(telling) = self.telling.take() {
+            // When it panicked, the holds end by themselves.
+            let _ended = telling.await;
+        }
+    }
+}
+
 type KeptConnection = Option<PoolConnection<MySql>>;
 
 struct Job {
@@ -95,7 +105,12 @@ impl Lanes {
     async fn work(self, event_id: u64) {
         let keeps = self.0.keepers.try_acquire();
         let mut kept = Kept::default();
-        while let Some(mut jobs) = self.0.rounds.next(event_id, BATCH) {
+        loop {
+            // With the lane, who comes next forgets what is being told.
+            if !self.0.rounds.waits(event_id) {
+                kept.is_told().await;
+            }
+            let Some(mut jobs) = self.0.rounds.next(event_id, BATCH) else { break };
             // Who has gone away while waiting buys nothing.
             jobs.retain(|job| !job.answer.is_closed());
             if jobs.is_empty() {
@@ -120,9 +135,8 @@ impl Lanes {
         let started = Instant::now();
         // Only who has no hold of their own must leave the held tickets alone.
         let direct = orders.iter().any(|order| order.hold.is_none());
-        if direct && let Some(telling) = kept.telling.take() {
-            // When it panicked, the holds end by themselves.
-            let _ended = telling.await;
+        if direct {
+            kept.is_told().await;
         }
         let outcomes = match self.layout(event_id, &orders).await {
             Ok(layout) => {
@@ -153,7 +167,7 @@ impl Lanes {
     /// The seats of the event, if any are wanted.
     async fn layout(&self, event_id: u64, orders: &[Order]) -> Result<Option<Arc<Layout>>> {
         match orders.iter().any(|order| !order.seats.is_empty()) {
-            true => self.0.events.layout(event_id).await.map(Some),
+            true => db::within(db::LONGEST, self.0.events.layout(event_id)).await.map(Some),
             false => Ok(None),
         }
     }
@@ -247,7 +261,9 @@ impl Lanes {
         if outcomes.iter().all(Result::is_err) {
             return;
         }
-        let sold = orders.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(order, _)| order);
+        // What was sold before, and is told again, may be cancelled.
+        let is_sold = |outcome: &Outcome| matches!(outcome, Ok(view) if view.status == "CONFIRMED");
+        let sold = orders.iter().zip(outcomes).filter(|(_, outcome)| is_sold(outcome)).map(|(order, _)| order);
         // In this order: who marks seats as free by what was read before the commit is refused from now on.
         self.0.events.versions().bump(event_id).await;
         if let Err(error) = self.0.holds.finish(event_id, sold).await {

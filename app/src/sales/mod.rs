@@ -153,6 +153,7 @@ impl Sales {
         };
         order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
         let outcome = self.sell(event_id, order).await;
+        self.mend_marks(&hold, &outcome).await;
         if outcome.is_err() {
             self.holds.release_or_expire(&hold).await;
         }
@@ -173,12 +174,17 @@ impl Sales {
         }
         order.hold = Some(HoldRef { id: hold.hold.clone(), fence: hold.fence });
         let outcome = self.sell(hold.event, order).await;
-        if matches!(&outcome, Err(error) if error.code == "seat_taken")
+        self.mend_marks(hold, &outcome).await;
+        outcome
+    }
+
+    /// Seats that could be held, and could not be bought: Redis missed a sale.
+    async fn mend_marks(&self, hold: &Hold, outcome: &Result<ReservationView>) {
+        if matches!(outcome, Err(error) if error.code == "seat_taken")
             && let Err(error) = self.holds.mark(hold.event, &hold.seats).await
         {
             tracing::debug!(%error, "seat marks could not be mended");
         }
-        outcome
     }
 
     /// The reservation that was made under this key before.

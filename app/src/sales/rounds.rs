@@ -45,6 +45,11 @@ impl<J> Rounds<J> {
         }
     }
 
+    /// Whether something waits for the event.
+    pub fn waits(&self, event: u64) -> bool {
+        self.queues().get(&event).is_some_and(|queue| !queue.is_empty())
+    }
+
     /// The jobs of the next round, `most` at most, in the order of their arrival. None when nothing waits any more: then
     /// the next job opens the event again.
     pub fn next(&self, event: u64, most: usize) -> Option<Vec<J>> {
@@ -72,8 +77,10 @@ mod tests {
         assert!(matches!(rounds.push(1, 'c'), Pushed::Waits));
         assert!(matches!(rounds.push(1, 'd'), Pushed::Full));
         assert_eq!(rounds.next(1, 2), Some(vec!['a', 'b']));
+        assert!(rounds.waits(1) && !rounds.waits(3));
         assert!(matches!(rounds.push(1, 'e'), Pushed::Waits));
         assert_eq!(rounds.next(1, 9), Some(vec!['c', 'e']));
+        assert!(!rounds.waits(1));
         assert_eq!(rounds.next(1, 9), None);
         assert!(matches!(rounds.push(1, 'f'), Pushed::Opened));
     }

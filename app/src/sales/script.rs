@@ -97,19 +97,26 @@ impl HoldScript {
             // Requests that have arrived already come to the point at which they ask.
             tokio::task::yield_now().await;
             let Some(jobs) = self.rounds.next(event, MOST) else { break };
-            let mut call = call(event);
-            for job in &jobs {
-                job.command.add_to(&mut call);
+            // In a task of its own: a panic must not leave the event without anybody who works for it.
+            if let Err(error) = tokio::spawn(self.clone().round(event, jobs)).await {
+                tracing::error!(%error, event, "a round failed");
             }
-            let replies: Vec<Reply> = self.kv.script(&call).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, event, "a round without redis");
-                Vec::new()
-            });
-            let mut replies = replies.into_iter();
-            for job in jobs {
-                // Who asked may have gone away.
-                let _gone = job.answer.send(replies.next());
-            }
+        }
+    }
+
+    async fn round(self, event: u64, jobs: Vec<Job>) {
+        let mut call = call(event);
+        for job in &jobs {
+            job.command.add_to(&mut call);
+        }
+        let replies: Vec<Reply> = self.kv.script(&call).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, event, "a round without redis");
+            Vec::new()
+        });
+        let mut replies = replies.into_iter();
+        for job in jobs {
+            // Who asked may have gone away.
+            let _gone = job.answer.send(replies.next());
         }
     }
 

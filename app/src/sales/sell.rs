@@ -42,7 +42,7 @@ pub struct Batch {
     pub event_id: u64,
     /// Its seats, if any are ordered
     pub layout: Option<Arc<Layout>>,
-    /// How many tickets are held by others than those who order
+    /// How many tickets are held, by those who order as well
     pub held: u32,
 }
 

@@ -141,7 +141,7 @@ enum Column {
 #[derive(sqlx::FromRow)]
 struct Ticket {
     reservation_id: u64,
-    number: u32,
+    number: u64,
     seat_id: Option<String>,
     status: String,
     used_at: Option<OffsetDateTime>,
