@@ -116,7 +116,7 @@ async fn mark_read(State(state): State<AppState>, caller: Caller, Path(id): Path
 #[utoipa::path(post, path = "/api/notifications/devices", tag = "notifications", request_body = Device,
     security(("bearer" = [])), responses(
     (status = 204, description = "registered"),
-    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 401, description = "`login_needed`, `bad_token`", body = Problem),
     (status = 422, description = "`bad_device_token`", body = Problem),
     (status = 503, description = "`push_unavailable`", body = Problem)))]
 async fn register(State(state): State<AppState>, caller: Caller, Json(body): Json<Device>) -> Result<StatusCode> {
@@ -124,6 +124,9 @@ async fn register(State(state): State<AppState>, caller: Caller, Json(body): Jso
     if !(1..=255).contains(&token.len()) || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(ApiError::invalid("bad_device_token", "deviceToken must be 1 to 255 visible ASCII characters"));
     }
+    // The device stays when the caller's token has expired.
+    let user = accounts::by_session(&state.db, &caller.user_id, caller.sessions_since).await?;
+    user.ok_or_else(|| ApiError::unauthorized("bad_token", "the session has ended; log in again"))?;
     let endpoint = match state.messaging.register_device(&token).await {
         None => None,
         Some(Ok(endpoint)) => Some(endpoint),
