@@ -8,6 +8,7 @@ mod clocks;
 mod cloud;
 mod contract;
 mod door;
+mod failover;
 mod faults;
 mod fuzz;
 mod money;
