@@ -11,6 +11,7 @@ mod door;
 mod failover;
 mod faults;
 mod fuzz;
+mod live;
 mod money;
 mod oidc;
 mod operations;
