@@ -7,6 +7,7 @@ mod cancelled;
 mod clocks;
 mod cloud;
 mod contract;
+mod costs;
 mod door;
 mod failover;
 mod faults;
