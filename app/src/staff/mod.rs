@@ -76,6 +76,9 @@ async fn lookup(
 
 /// Wrong codes count against the caller, so that nobody tries out all ten thousand.
 async fn by_code4(state: &AppState, caller: &Caller, event_id: u64, code4: &str) -> Result<ReservationView> {
+    if code4.len() != 4 || !code4.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ApiError::not_found("active reservation with this code"));
+    }
     state.attempts.check(&caller.user_id).await?;
     let mut connection = state.db.acquire().await?;
     match find_by_code4(&mut connection, event_id, code4).await? {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod aftermath;
+mod answers;
 mod browser;
 mod cancelled;
 mod clocks;
