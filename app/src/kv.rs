@@ -2,9 +2,9 @@
 //! database's path.
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{FromRedisValue, RedisError};
-use std::sync::Arc;
+use redis::{FromRedisValue, RedisError, SetExpiry, SetOptions};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tracing::Instrument;
 
@@ -22,7 +22,7 @@ pub enum KvError {
 /// A shared, multiplexed connection to Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct Kv {
-    connection: ConnectionManager,
+    connection: Arc<RwLock<ConnectionManager>>,
     client: redis::Client,
     up: Arc<AtomicBool>,
 }
@@ -33,16 +33,12 @@ impl Kv {
         use anyhow::Context;
         let client = redis::Client::open(url)
             .context("the Redis address is not of the form redis://host:6379 or rediss://host:6379")?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(Duration::from_millis(500)))
-            .set_response_timeout(Some(Duration::from_secs(1)))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(50));
-        Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
-            client,
-            up: Arc::new(AtomicBool::new(true)),
-        })
+        let connection = Arc::new(RwLock::new(manager(&client)?));
+        Ok(Self { connection, client, up: Arc::new(AtomicBool::new(true)) })
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the last contact succeeded.
@@ -57,17 +53,19 @@ impl Kv {
 
     /// Runs one command.
     pub async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, KvError> {
-        self.guard("command", command.query_async(&mut self.connection.clone())).await
+        let mut connection = self.connection();
+        self.guard("command", command.query_async(&mut connection)).await
     }
 
     /// Runs several commands in one round trip.
     pub async fn pipe<T: FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T, KvError> {
-        self.guard("pipeline", pipeline.query_async(&mut self.connection.clone())).await
+        let mut connection = self.connection();
+        self.guard("pipeline", pipeline.query_async(&mut connection)).await
     }
 
     /// Runs a script, loading it where it is not known yet.
     pub async fn script<T: FromRedisValue>(&self, call: &redis::ScriptInvocation<'_>) -> Result<T, KvError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         self.guard("script", call.invoke_async(&mut connection)).await
     }
 
@@ -92,11 +90,16 @@ impl Kv {
 
     /// Contacts Redis now and sets the breaker accordingly.
     pub async fn probe(&self) -> bool {
-        let ping = redis::cmd("PING");
-        let answer: Result<String, RedisError> = ping.query_async(&mut self.connection.clone()).await;
+        // A write: after a failover the old primary still answers, as a replica, on the connections that it has.
+        let write = redis::Cmd::set_options("probe", 1, SetOptions::default().with_expiration(SetExpiry::EX(1)));
+        let answer: Result<(), RedisError> = write.query_async(&mut self.connection()).await;
         let up = match &answer {
             Ok(_) => true,
-            Err(error) => !is_outage(error),
+            Err(error) if is_outage(error) => {
+                self.connect_anew(error);
+                false
+            }
+            Err(_) => true,
         };
         if up != self.up.swap(up, Ordering::Relaxed) {
             match answer {
@@ -109,6 +112,18 @@ impl Kv {
         up
     }
 
+    /// Has the address looked up again for what is sent from now on. The manager does so itself only when a connection
+    /// breaks: not when the node is another's replica now, and not when its host has vanished without a word.
+    fn connect_anew(&self, error: &RedisError) {
+        if error.is_unrecoverable_error() || error.is_connection_refusal() {
+            return;
+        }
+        match manager(&self.client) {
+            Ok(manager) => *self.connection.write().unwrap_or_else(PoisonError::into_inner) = manager,
+            Err(error) => tracing::warn!(%error, "redis cannot be connected to anew"),
+        }
+    }
+
     /// Probes until the task is dropped: often while Redis is gone, so that it is used again soon.
     pub async fn watch(self) {
         loop {
@@ -116,6 +131,16 @@ impl Kv {
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
+}
+
+/// A connection that is made on first use, and again when it breaks.
+fn manager(client: &redis::Client) -> Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(Duration::from_millis(500)))
+        .set_response_timeout(Some(Duration::from_secs(1)))
+        .set_number_of_retries(1)
+        .set_max_delay(Duration::from_millis(50));
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
 fn is_outage(error: &RedisError) -> bool {

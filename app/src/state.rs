@@ -39,6 +39,8 @@ pub struct Inner {
     pub tokens: Tokens,
     /// Where people can log in besides here
     pub oidc: Option<Oidc>,
+    /// Whether browsers see this service over HTTPS
+    pub over_https: bool,
     /// The waiting queues
     pub queue: Queue,
     /// How long the queues are, for a second
@@ -99,6 +101,7 @@ impl AppState {
             sales: Sales::new(db.clone(), kv.clone(), events.clone(), &args.limits),
             tokens,
             oidc: Oidc::new(&args.oidc)?,
+            over_https: args.oidc.public_url.as_deref().is_some_and(|url| url.starts_with("https:")),
             attempts: Attempts::new(kv.clone(), "code4"),
             logins: Attempts::new(kv.clone(), "login"),
             live: Live::default(),

@@ -92,7 +92,7 @@ async fn login(State(state): State<AppState>, Json(body): Json<Login>) -> Result
 
 /// A new session of somebody who has proven who it is.
 pub async fn open_session(state: &AppState, user: UserView) -> Result<SessionView> {
-    let refresh_token = match sessions::begin(&state.kv, &user.user_id).await {
+    let refresh_token = match sessions::begin(&state.kv, &user).await {
         Ok(token) => Some(token),
         // Selling goes on without Redis, so logging in must too.
         Err(error) => {
@@ -113,8 +113,8 @@ async fn refresh(State(state): State<AppState>, Json(body): Json<Refresh>) -> Re
     if !state.health.database_ready() {
         return Err(ApiError::unavailable("database_unavailable", "the database cannot be reached at the moment"));
     }
-    let (user_id, began, next) = sessions::rotate(&state.kv, &body.refresh_token).await?;
-    let user = super::by_session(&state.db, &user_id, began)
+    let (user_id, since, next) = sessions::rotate(&state.kv, &body.refresh_token).await?;
+    let user = super::by_session(&state.db, &user_id, since)
         .await?
         .ok_or_else(|| ApiError::unauthorized("bad_refresh_token", "the session has ended; log in again"))?;
     Ok(axum::Json(SessionView {

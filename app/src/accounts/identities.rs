@@ -1,11 +1,10 @@
 //! Which account belongs to somebody whom an OpenID provider vouches for.
 
-use super::{Role, UserView, by_id, valid_email};
-use crate::db::{self, datetime};
+use super::{Role, UserView, by_id, take_over, valid_email};
+use crate::db;
 use crate::error::{ApiError, Result};
 use crate::random;
 use sqlx::{MySqlConnection, MySqlPool};
-use time::OffsetDateTime;
 
 /// What a provider says about somebody.
 #[derive(Clone, Debug)]
@@ -63,8 +62,9 @@ async fn link(pool: &MySqlPool, identity: &Identity) -> Result<String> {
             .await?;
     let user_id = match known {
         Some((user_id, verified)) => {
+            refuse_another(&mut tx, identity, &user_id).await?;
             if !verified {
-                take_over(&mut tx, &user_id).await?;
+                take_over(&mut tx, &user_id, "").await?;
             }
             user_id
         }
@@ -82,18 +82,19 @@ async fn link(pool: &MySqlPool, identity: &Identity) -> Result<String> {
     Ok(user_id)
 }
 
-/// Somebody may have signed up with an address that is not theirs and wait for its owner. So the password that was
-/// set without a proof, and all sessions, end when the owner comes.
-async fn take_over(connection: &mut MySqlConnection, user_id: &str) -> Result<(), sqlx::Error> {
-    // Milliseconds, as the database stores them: a session that begins now is a new one.
-    let now = OffsetDateTime::now_utc();
-    let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-    sqlx::query("UPDATE users SET password_hash = '', email_verified = TRUE, sessions_since = ? WHERE id = ?")
-        .bind(datetime(now))
-        .bind(user_id)
-        .execute(connection)
-        .await?;
-    Ok(())
+/// A provider may give an address that was given up to somebody else, who is to have an account of their own.
+async fn refuse_another(connection: &mut MySqlConnection, identity: &Identity, user_id: &str) -> Result<()> {
+    let other: Option<String> =
+        sqlx::query_scalar("SELECT subject FROM identities WHERE user_id = ? AND issuer = ? AND subject <> ?")
+            .bind(user_id)
+            .bind(&identity.issuer)
+            .bind(&identity.subject)
+            .fetch_optional(connection)
+            .await?;
+    match other {
+        None => Ok(()),
+        Some(_) => Err(ApiError::conflict("oidc_taken", "the account with this address is another person's there")),
+    }
 }
 
 /// An account without a password.

@@ -13,7 +13,7 @@ use crate::db;
 use crate::error::{ApiError, Result};
 use crate::random;
 use serde::{Deserialize, Serialize};
-use sqlx::MySqlPool;
+use sqlx::{MySqlConnection, MySqlPool};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -61,6 +61,10 @@ pub struct UserView {
     pub name: String,
     /// What the account may do
     pub role: Role,
+    /// What was begun for the account as it was read is worth something until this changes (Unix milliseconds). It is read
+    /// together with what proves who somebody is: the time at which a proof is through may be after the proof's end.
+    #[serde(skip)]
+    pub sessions_since: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -70,6 +74,7 @@ struct UserRow {
     name: String,
     password_hash: String,
     role: String,
+    sessions_since: OffsetDateTime,
 }
 
 impl UserRow {
@@ -79,12 +84,17 @@ impl UserRow {
             email: self.email.clone(),
             name: self.name.clone(),
             role: Role::parse(&self.role)?,
+            sessions_since: milliseconds(self.sessions_since),
         })
     }
 }
 
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    (time.unix_timestamp_nanos() / 1_000_000) as i64
+}
+
 async fn by_email(pool: &MySqlPool, email: &str) -> Result<Option<UserRow>> {
-    let row = sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE email = ?")
+    let row = sqlx::query_as("SELECT id, email, name, password_hash, role, sessions_since FROM users WHERE email = ?")
         .bind(email)
         .fetch_optional(pool)
         .await?;
@@ -93,23 +103,35 @@ async fn by_email(pool: &MySqlPool, email: &str) -> Result<Option<UserRow>> {
 
 /// The account with this identifier.
 pub async fn by_id(pool: &MySqlPool, id: &str) -> Result<Option<UserView>> {
-    let row: Option<UserRow> = sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE id = ?")
-        .bind(id)
-        .fetch_optional(pool)
-        .await?;
-    row.map(|row| row.view()).transpose()
-}
-
-/// The account with this identifier, unless its sessions of that time (Unix milliseconds) have ended.
-async fn by_session(pool: &MySqlPool, id: &str, began: i64) -> Result<Option<UserView>> {
-    let began = OffsetDateTime::from_unix_timestamp_nanos(i128::from(began) * 1_000_000).map_err(ApiError::internal)?;
     let row: Option<UserRow> =
-        sqlx::query_as("SELECT id, email, name, password_hash, role FROM users WHERE id = ? AND sessions_since <= ?")
+        sqlx::query_as("SELECT id, email, name, password_hash, role, sessions_since FROM users WHERE id = ?")
             .bind(id)
-            .bind(db::datetime(began))
             .fetch_optional(pool)
             .await?;
     row.map(|row| row.view()).transpose()
+}
+
+/// The account with this identifier, unless what began with the account as of `since` (Unix milliseconds) has ended.
+pub async fn by_session(pool: &MySqlPool, id: &str, since: i64) -> Result<Option<UserView>> {
+    Ok(by_id(pool, id).await?.filter(|user| user.sessions_since <= since))
+}
+
+/// Gives an account to the owner of its address, with this password or, if empty, none. Somebody else may have signed up
+/// with the address and wait for its owner: nobody who was there before keeps a password, a session or a device. What is
+/// left is an access token, for half an hour at most: to look at the account for every request would cost more than
+/// anything else most of them do. It is good for nothing that lasts longer, see [`by_session`].
+async fn take_over(connection: &mut MySqlConnection, user_id: &str, password_hash: &str) -> Result<(), sqlx::Error> {
+    // Later than before, whatever the clock says.
+    sqlx::query(
+        "UPDATE users SET password_hash = ?, email_verified = TRUE, \
+         sessions_since = GREATEST(UTC_TIMESTAMP(3), sessions_since + INTERVAL 1000 MICROSECOND) WHERE id = ?",
+    )
+    .bind(password_hash)
+    .bind(user_id)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM devices WHERE user_id = ?").bind(user_id).execute(connection).await?;
+    Ok(())
 }
 
 /// Creates an account with an empty wallet. 409 when the address is taken.
@@ -134,7 +156,7 @@ pub async fn create(pool: &MySqlPool, email: &str, password: &str, name: &str, r
     };
     sqlx::query("INSERT INTO wallets (user_id, balance) VALUES (?, 0)").bind(&user_id).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(UserView { user_id, email, name, role })
+    Ok(UserView { user_id, email, name, role, sessions_since: 0 })
 }
 
 /// Creates an account, or gives the existing one this password and role. An administrator does so, and vouches for the
@@ -147,16 +169,13 @@ pub async fn upsert(pool: &MySqlPool, email: &str, password: &str, name: &str, r
             created?;
         }
     }
-    sqlx::query(
-        "UPDATE users SET password_hash = ?, role = ?, email_verified = TRUE, sessions_since = UTC_TIMESTAMP(3) \
-         WHERE email = ?",
-    )
-    .bind(password::hash(password).await?)
-    .bind(role.as_str())
-    .bind(&email)
-    .execute(pool)
-    .await?;
-    by_email(pool, &email).await?.ok_or_else(|| ApiError::not_found("account"))?.view()
+    let hash = password::hash(password).await?;
+    let id = by_email(pool, &email).await?.ok_or_else(|| ApiError::not_found("account"))?.id;
+    let mut tx = pool.begin().await?;
+    take_over(&mut tx, &id, &hash).await?;
+    sqlx::query("UPDATE users SET role = ? WHERE id = ?").bind(role.as_str()).bind(&id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    by_id(pool, &id).await?.ok_or_else(|| ApiError::not_found("account"))
 }
 
 /// The account that this address and password belong to. Takes the same time whether or not the address exists.

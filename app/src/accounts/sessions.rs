@@ -2,13 +2,13 @@
 //! again, somebody has a copy, and the whole family ends. Only the one used last may come again for a few seconds: its
 //! answer was lost, or a page was loaded anew before it was there. Of the tokens that it then gave, the newest is good.
 
+use super::UserView;
 use crate::error::{ApiError, Result};
 use crate::kv::Kv;
 use crate::random;
 use redis::Script;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
-use time::OffsetDateTime;
 
 /// How long a refresh token is good for, in seconds.
 const REFRESH_SECONDS: u64 = 7 * 24 * 3600;
@@ -51,14 +51,15 @@ fn split(token: &str) -> Result<(&str, &str)> {
         .ok_or_else(|| ApiError::unauthorized("bad_refresh_token", "this is no refresh token"))
 }
 
-/// Begins a family of refresh tokens and returns the first.
-pub async fn begin(kv: &Kv, user_id: &str) -> Result<String> {
+/// Begins a family of refresh tokens and returns the first. It is good for as long as the account's sessions are those
+/// that it was read with: a password may have been right when it was looked up, and be nobody's by now.
+pub async fn begin(kv: &Kv, user: &UserView) -> Result<String> {
     let (family, secret) = (random::code(16), random::code(32));
-    let began = (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).to_string();
+    let since = user.sessions_since.to_string();
     let mut pipeline = redis::pipe();
     pipeline
         .atomic()
-        .hset_multiple(key(&family), &[("user", user_id), ("hash", &hash(&secret)), ("began", &began)])
+        .hset_multiple(key(&family), &[("user", &user.user_id), ("hash", &hash(&secret)), ("began", &since)])
         .ignore()
         .expire(key(&family), REFRESH_SECONDS as i64)
         .ignore();
@@ -66,7 +67,7 @@ pub async fn begin(kv: &Kv, user_id: &str) -> Result<String> {
     Ok(format!("{family}.{secret}"))
 }
 
-/// Exchanges a refresh token for the next one; also tells whose it is, and when the session began (Unix milliseconds).
+/// Exchanges a refresh token for the next one; also tells whose it is, and which of the account's sessions it belongs to.
 pub async fn rotate(kv: &Kv, token: &str) -> Result<(String, i64, String)> {
     let (family, secret) = split(token)?;
     let next = random::code(32);

@@ -50,6 +50,9 @@ struct Claims<T> {
 struct AccessBody {
     sub: String,
     role: Role,
+    /// As the account had it
+    #[serde(default, rename = "since")]
+    sessions_since: i64,
 }
 
 impl Tokens {
@@ -96,7 +99,7 @@ impl Tokens {
     /// An access token for `user`.
     pub fn access(&self, user: &UserView) -> Result<String> {
         let expires = OffsetDateTime::now_utc().unix_timestamp() + ACCESS_SECONDS;
-        let body = AccessBody { sub: user.user_id.clone(), role: user.role };
+        let body = AccessBody { sub: user.user_id.clone(), role: user.role, sessions_since: user.sessions_since };
         self.sign(Purpose::Access, expires, body)
     }
 }
@@ -117,6 +120,8 @@ pub struct Caller {
     pub user_id: String,
     /// What the account may do
     pub role: Role,
+    /// The account's, when the token was given: what is to last longer than the token is for [`super::by_session`] to say
+    pub sessions_since: i64,
 }
 
 impl Caller {
@@ -174,7 +179,7 @@ impl OptionalFromRequestParts<AppState> for Caller {
                 if body.role != Role::Admin {
                     state.user_limiter.check(&body.sub)?;
                 }
-                Ok(Some(Self { user_id: body.sub, role: body.role }))
+                Ok(Some(Self { user_id: body.sub, role: body.role, sessions_since: body.sessions_since }))
             }
             Err(TokenError::Expired) => {
                 Err(ApiError::unauthorized("token_expired", "the access token has expired; refresh it"))

@@ -150,6 +150,7 @@ fn seats(rows: &[NewRow]) -> Result<Vec<NewSeat>> {
     let mut seats = Vec::new();
     let mut labels = HashSet::new();
     for row in rows {
+        let grade = row.grade.trim();
         let label_ok = (1..=8).contains(&row.row.len()) && row.row.bytes().all(|b| b.is_ascii_alphanumeric());
         if !label_ok || !labels.insert(&row.row) {
             return Err(ApiError::invalid(
@@ -157,7 +158,7 @@ fn seats(rows: &[NewRow]) -> Result<Vec<NewSeat>> {
                 format!("row {:?} must be 1 to 8 letters and digits, and occur once", row.row),
             ));
         }
-        if !(1..=1000).contains(&row.seats) || row.grade.chars().count() > 20 {
+        if !(1..=1000).contains(&row.seats) || grade.chars().count() > 20 {
             return Err(ApiError::invalid(
                 "bad_seat_map",
                 format!("row {} must have 1 to 1000 seats and a grade of at most 20 characters", row.row),
@@ -167,7 +168,7 @@ fn seats(rows: &[NewRow]) -> Result<Vec<NewSeat>> {
             id: format!("{}-{number}", row.row),
             row: row.row.clone(),
             number,
-            grade: row.grade.clone(),
+            grade: grade.to_owned(),
         }));
         if seats.len() > MOST_SEATS {
             return Err(ApiError::invalid("bad_seat_map", format!("more than {MOST_SEATS} seats")));
@@ -177,7 +178,7 @@ fn seats(rows: &[NewRow]) -> Result<Vec<NewSeat>> {
 }
 
 impl NewEventBody {
-    fn validate(self) -> Result<NewEvent> {
+    fn validate(mut self) -> Result<NewEvent> {
         let seats = seats(&self.seat_map)?;
         let total_seats = match self.total_seats {
             None if !seats.is_empty() => 0,
@@ -193,6 +194,10 @@ impl NewEventBody {
                 })?,
         };
         let mut grades = HashSet::new();
+        for tier in &mut self.price_tiers {
+            // The database takes names that differ in spaces at the end for the same.
+            tier.grade = tier.grade.trim().to_owned();
+        }
         for tier in &self.price_tiers {
             if !(1..=20).contains(&tier.grade.chars().count()) || !grades.insert(&tier.grade) {
                 return Err(ApiError::invalid(

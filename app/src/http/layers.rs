@@ -19,9 +19,9 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let started = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let docs = path.starts_with("/docs");
+    let docs = request.uri().path().starts_with("/docs");
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let path = shown(request.uri().path(), route.as_ref().map_or("other", MatchedPath::as_str));
     let span = tracing::info_span!(
         "request",
         id = id.to_str().unwrap_or_default(),
@@ -75,10 +75,27 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if state.over_https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(policy));
     // Answers hold what belongs to one user, unless a handler says otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// A path for the log: the route with the numbers that were given. Other things are not for everybody who reads logs, such
+/// as the codes of tickets, which are good at the door.
+fn shown(path: &str, route: &str) -> String {
+    let mut shown = String::with_capacity(path.len());
+    for (n, part) in route.split('/').enumerate() {
+        if n > 0 {
+            shown.push('/');
+        }
+        let given = path.split('/').nth(n).filter(|given| part.starts_with('{') && given.parse::<u64>().is_ok());
+        shown.push_str(given.unwrap_or(part));
+    }
+    shown
 }
 
 /// The peer, or whom the load balancer says it speaks for: it appends the peer that it sees to `X-Forwarded-For`.
@@ -121,4 +138,21 @@ fn request_id(request: &Request) -> HeaderValue {
         .unwrap_or_else(|| {
             HeaderValue::from_str(&crate::random::code(16)).unwrap_or(HeaderValue::from_static("unknown"))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ticket_code_is_shown() {
+        let route = "/api/reservations/{id}/tickets/{code}/qr";
+        assert_eq!(
+            shown("/api/reservations/17/tickets/0123456789ABCDEF/qr", route),
+            "/api/reservations/17/tickets/{code}/qr"
+        );
+        assert_eq!(shown("/api/events", "/api/events"), "/api/events");
+        assert_eq!(shown("/docs/a/b", "/docs/{*rest}"), "/docs/{*rest}");
+        assert_eq!(shown("/api/tickets/0123456789ABCDEF", "other"), "other");
+    }
 }

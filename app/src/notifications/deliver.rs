@@ -1,9 +1,11 @@
 //! Storing a notification, and passing it on to the user's devices and e-mail.
 
+use super::MOST_DEVICES;
 use super::channels::PushError;
 use crate::error::Result;
 use crate::outbox::Message;
 use crate::state::AppState;
+use futures::future::join_all;
 
 /// Stores a notification for the user whom a message is about, once per message, and passes it on. After an error the
 /// message comes again, and what was stored but not passed on is passed on then.
@@ -46,26 +48,37 @@ async fn is_pending(state: &AppState, message: &Message, user_id: &str) -> Resul
 
 /// Whether at least one of the user's devices got it; none when there are none.
 async fn push(state: &AppState, user_id: &str, text: &str) -> Result<Option<&'static str>> {
-    let endpoints: Vec<String> =
-        sqlx::query_scalar("SELECT endpoint_arn FROM devices WHERE user_id = ? AND endpoint_arn IS NOT NULL")
-            .bind(user_id)
-            .fetch_all(&state.db)
-            .await?;
-    let mut outcome = None;
-    for endpoint in endpoints {
-        let sent = state.messaging.push(&endpoint, text).await;
-        match &sent {
-            Ok(()) => {}
-            Err(PushError::Gone) => {
-                sqlx::query("DELETE FROM devices WHERE endpoint_arn = ?").bind(&endpoint).execute(&state.db).await?;
-            }
-            Err(error) => tracing::warn!(%error, "a push message was not sent"),
+    let endpoints: Vec<String> = sqlx::query_scalar(
+        "SELECT endpoint_arn FROM devices WHERE user_id = ? AND endpoint_arn IS NOT NULL \
+         ORDER BY created_at DESC LIMIT ?",
+    )
+    .bind(user_id)
+    .bind(MOST_DEVICES)
+    .fetch_all(&state.db)
+    .await?;
+    let pushed = join_all(endpoints.iter().map(|endpoint| push_to(state, user_id, endpoint, text))).await;
+    let pushed: Vec<bool> = pushed.into_iter().collect::<Result<_>>()?;
+    let outcome = if pushed.contains(&true) { "SENT" } else { "FAILED" };
+    Ok((!pushed.is_empty()).then_some(outcome))
+}
+
+/// Whether this device of the user got it. One that is gone is forgotten.
+async fn push_to(state: &AppState, user_id: &str, endpoint: &str, text: &str) -> Result<bool> {
+    let sent = state.messaging.push(endpoint, text).await;
+    let label = if sent.is_ok() { "SENT" } else { "FAILED" };
+    metrics::counter!("ticketing_push_total", "outcome" => label).increment(1);
+    match &sent {
+        Ok(()) => {}
+        Err(PushError::Gone) => {
+            sqlx::query("DELETE FROM devices WHERE user_id = ? AND endpoint_arn = ?")
+                .bind(user_id)
+                .bind(endpoint)
+                .execute(&state.db)
+                .await?;
         }
-        let label = if sent.is_ok() { "SENT" } else { "FAILED" };
-        metrics::counter!("ticketing_push_total", "outcome" => label).increment(1);
-        outcome = if outcome == Some("SENT") { outcome } else { Some(label) };
+        Err(error) => tracing::warn!(%error, "a push message was not sent"),
     }
-    Ok(outcome)
+    Ok(sent.is_ok())
 }
 
 async fn email(state: &AppState, user_id: &str, text: &str) -> Result<()> {

@@ -17,6 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// Devices of one user, at most: each is told of everything.
+const MOST_DEVICES: u32 = 10;
+
 /// Routes of notifications.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(mark_read)).routes(routes!(register)).routes(routes!(
@@ -113,10 +116,12 @@ async fn mark_read(State(state): State<AppState>, caller: Caller, Path(id): Path
 }
 
 /// Register a device for push messages
+///
+/// The ten registered last are kept.
 #[utoipa::path(post, path = "/api/notifications/devices", tag = "notifications", request_body = Device,
     security(("bearer" = [])), responses(
     (status = 204, description = "registered"),
-    (status = 401, description = "`login_needed`", body = Problem),
+    (status = 401, description = "`login_needed`, `bad_token`", body = Problem),
     (status = 422, description = "`bad_device_token`", body = Problem),
     (status = 503, description = "`push_unavailable`", body = Problem)))]
 async fn register(State(state): State<AppState>, caller: Caller, Json(body): Json<Device>) -> Result<StatusCode> {
@@ -124,6 +129,9 @@ async fn register(State(state): State<AppState>, caller: Caller, Json(body): Jso
     if !(1..=255).contains(&token.len()) || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(ApiError::invalid("bad_device_token", "deviceToken must be 1 to 255 visible ASCII characters"));
     }
+    // The device stays when the caller's token has expired.
+    let user = accounts::by_session(&state.db, &caller.user_id, caller.sessions_since).await?;
+    user.ok_or_else(|| ApiError::unauthorized("bad_token", "the session has ended; log in again"))?;
     let endpoint = match state.messaging.register_device(&token).await {
         None => None,
         Some(Ok(endpoint)) => Some(endpoint),
@@ -133,12 +141,22 @@ async fn register(State(state): State<AppState>, caller: Caller, Json(body): Jso
         }
     };
     sqlx::query(
-        "INSERT INTO devices (token, user_id, endpoint_arn) VALUES (?, ?, ?) \
-         ON DUPLICATE KEY UPDATE user_id = VALUES(user_id), endpoint_arn = VALUES(endpoint_arn)",
+        "INSERT INTO devices (token, user_id, endpoint_arn) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE \
+         user_id = VALUES(user_id), endpoint_arn = VALUES(endpoint_arn), created_at = CURRENT_TIMESTAMP(3)",
     )
     .bind(&token)
     .bind(&caller.user_id)
     .bind(endpoint)
+    .execute(&state.db)
+    .await?;
+    sqlx::query(
+        "DELETE FROM devices WHERE user_id = ? AND token NOT IN (SELECT token FROM (SELECT token FROM devices \
+         WHERE user_id = ? ORDER BY created_at DESC, token = ? DESC LIMIT ?) AS newest)",
+    )
+    .bind(&caller.user_id)
+    .bind(&caller.user_id)
+    .bind(&token)
+    .bind(MOST_DEVICES)
     .execute(&state.db)
     .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -13,6 +13,14 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', inside, '-inf', now)) do
     redis.call('HDEL', bucket, 'fetched:' .. gone)
 end
 
+-- Redis drops nothing by itself: what nobody has needed for a week goes. While people are let in that is never so.
+local week = 7 * 24 * 3600
+local function last_a_week()
+    for _, key in ipairs(KEYS) do
+        if redis.call('TTL', key) < week - 3600 then redis.call('EXPIRE', key, week) end
+    end
+end
+
 local function state()
     local ends = redis.call('ZSCORE', inside, user)
     local rate = redis.call('HGET', bucket, 'rate') or '0'
@@ -32,6 +40,7 @@ if command == 'enter' then
     local place = ARGV[3]
     if now >= opens then place = redis.call('HINCRBY', bucket, 'arrivals', 1) end
     redis.call('ZADD', waiting, 'NX', place, user)
+    last_a_week()
     return state()
 end
 
@@ -42,6 +51,7 @@ if command == 'state' then
     -- Whoever comes for the pass gets the whole time; a place nobody comes for is lost soon.
     if known[1] == 'inside' and lasts > 0 and redis.call('HSETNX', bucket, 'fetched:' .. user, now) == 1 then
         redis.call('ZADD', inside, now + lasts, user)
+        last_a_week()
         known[3] = now + lasts
     end
     return known
@@ -93,6 +103,7 @@ if command == 'admit' then
     local rate = seen > 1e-6 and math.min(per_second, sum / seen) or 0
     redis.call('HSET', bucket, 'tokens', tostring(tokens), 'time', now, 'rate', tostring(rate), 'sum', tostring(sum),
         'seen', tostring(seen))
+    last_a_week()
     return {admitted, left}
 end
 

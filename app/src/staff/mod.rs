@@ -76,6 +76,9 @@ async fn lookup(
 
 /// Wrong codes count against the caller, so that nobody tries out all ten thousand.
 async fn by_code4(state: &AppState, caller: &Caller, event_id: u64, code4: &str) -> Result<ReservationView> {
+    if code4.len() != 4 || !code4.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ApiError::not_found("active reservation with this code"));
+    }
     let _turn = state.attempts.turn(&caller.user_id).await;
     state.attempts.guess(&caller.user_id).await?;
     let found = find(state, event_id, code4).await;

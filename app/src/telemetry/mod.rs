@@ -104,8 +104,9 @@ pub async fn imbalances(pool: &MySqlPool) -> Result<Vec<Imbalance>, sqlx::Error>
     sqlx::query_as(
         "SELECT e.id, CAST(COALESCE(r.sold, 0) AS SIGNED) - CAST(e.total_seats AS SIGNED), \
          CAST(COALESCE(r.sold, 0) + e.available_seats AS SIGNED) - CAST(e.total_seats AS SIGNED) FROM events e \
-         LEFT JOIN (SELECT event_id, SUM(quantity) AS sold FROM reservations \
-         WHERE status IN ('CONFIRMED', 'OFFERED') GROUP BY event_id) r ON r.event_id = e.id \
+         LEFT JOIN (SELECT c.id, SUM(s.quantity) AS sold FROM events c JOIN reservations s ON s.event_id = c.id \
+         WHERE c.event_date > UTC_TIMESTAMP(3) AND s.status IN ('CONFIRMED', 'OFFERED') GROUP BY c.id) r \
+         ON r.id = e.id \
          WHERE e.event_date > UTC_TIMESTAMP(3) AND COALESCE(r.sold, 0) + e.available_seats <> e.total_seats",
     )
     .fetch_all(pool)

@@ -1,8 +1,10 @@
 //! Sign-up, login, refresh, logout, roles.
 
-use crate::support::App;
+use crate::support::{App, User};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use ticketing::accounts::identities::{Identity, account_of};
 use ticketing::accounts::{self, Role};
 
 #[tokio::test]
@@ -124,6 +126,78 @@ async fn who_becomes_an_administrator_shares_the_account_with_nobody() {
     let session = app.post("/api/auth/login", None, own).await.expect(200);
     let token = json!({"refreshToken": session["refreshToken"]});
     assert_eq!(app.post("/api/auth/refresh", None, token).await.expect(200)["user"]["role"], "ADMIN");
+}
+
+fn at_provider(subject: &str, email: &str) -> Identity {
+    let (subject, verified_email) = (subject.to_owned(), Some(email.to_owned()));
+    Identity { issuer: "https://provider.example".into(), subject, verified_email, name: "Owner".into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_under_way_when_the_owner_comes_ends_as_well() {
+    let app = App::start().await;
+    let mut raced = 0;
+    for n in 0..20 {
+        let email = format!("lee-{n}@example.com");
+        let squatter = json!({"email": email, "password": "a squatter's", "name": "Squatter"});
+        app.post("/api/auth/signup", None, squatter.clone()).await.expect(201);
+        let login = async { (app.post("/api/auth/login", None, squatter).await, Instant::now()) };
+        let owner = async {
+            // The right password is looked up soon, and takes longer to be found right.
+            tokio::time::sleep(Duration::from_millis(3 + n)).await;
+            account_of(&app.db, &at_provider(&email, &email)).await.expect("the owner's");
+            Instant::now()
+        };
+        let ((login, logged_in), taken_over) = tokio::join!(login, owner);
+        if login.status.as_u16() == 200 {
+            raced += u32::from(logged_in > taken_over);
+            app.post("/api/auth/refresh", None, token(&login.body)).await.problem(401, "bad_refresh_token");
+        }
+    }
+    assert!(raced > 0, "no login was under way");
+}
+
+#[tokio::test]
+async fn whoever_had_the_account_before_its_owner_is_told_nothing_any_more() {
+    let app = App::start().await;
+    let squatter = json!({"email": "lee@example.com", "password": "a squatter's", "name": "Squatter"});
+    app.post("/api/auth/signup", None, squatter.clone()).await.expect(201);
+    let session = app.post("/api/auth/login", None, squatter).await.expect(200);
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let squatter = User { id: text(&session["user"]["userId"]), token: text(&session["accessToken"]) };
+    let register =
+        async |user, token| app.post("/api/notifications/devices", Some(user), json!({"deviceToken": token})).await;
+    register(&squatter, "squatters").await.expect(204);
+    let owner = account_of(&app.db, &at_provider("lee", "lee@example.com")).await.expect("the owner's");
+    assert_eq!(owner.user_id, squatter.id);
+    let devices = async || -> Vec<String> {
+        sqlx::query_scalar("SELECT token FROM devices ORDER BY token").fetch_all(&app.db).await.expect("read")
+    };
+    assert_eq!(devices().await, [""; 0]);
+    // The access token is good for half an hour, but not to listen for longer than that.
+    app.get("/api/auth/me", Some(&squatter)).await.expect(200);
+    register(&squatter, "squatters").await.problem(401, "bad_token");
+    let owner = User { token: app.state.tokens.access(&owner).expect("a token"), id: owner.user_id };
+    register(&owner, "owners").await.expect(204);
+    assert_eq!(devices().await, ["owners"]);
+}
+
+#[tokio::test]
+async fn who_is_given_an_address_that_was_somebody_elses_does_not_get_the_account() {
+    let app = App::start().await;
+    let lee = account_of(&app.db, &at_provider("lee", "lee@example.com")).await.expect("an account");
+    let refused = account_of(&app.db, &at_provider("another lee", "lee@example.com")).await.expect_err("refused");
+    assert_eq!(refused.code, "oidc_taken");
+    let again = account_of(&app.db, &at_provider("lee", "lee@example.com")).await.expect("the same");
+    assert_eq!(again.user_id, lee.user_id);
+    // Another provider vouches for the address as well.
+    let elsewhere = Identity { issuer: "https://another.example".into(), ..at_provider("7", "lee@example.com") };
+    assert_eq!(account_of(&app.db, &elsewhere).await.expect("the same").user_id, lee.user_id);
+    // Once by each of two logins at the same time.
+    let kim = at_provider("kim", "kim@example.com");
+    let both = join_all([account_of(&app.db, &kim), account_of(&app.db, &kim)]).await;
+    let ids: Vec<_> = both.into_iter().map(|user| user.expect("an account").user_id).collect();
+    assert_eq!(ids[0], ids[1]);
 }
 
 #[tokio::test]

@@ -337,3 +337,26 @@ async fn a_worker_that_dies_after_its_work_does_it_again_without_harm() {
     let list = app.get("/api/notifications", Some(&kim)).await.expect(200);
     assert_eq!(list.as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn only_the_devices_that_were_registered_last_are_kept() {
+    let app = App::start().await;
+    let (kim, lee) = (app.user(Role::User).await, app.user(Role::User).await);
+    let register = async |user: &User, token: &str| {
+        let body = json!({"deviceToken": token});
+        app.post("/api/notifications/devices", Some(user), body).await.expect(204);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    register(&lee, "lees").await;
+    for n in 0..10 {
+        register(&kim, &format!("kims-{n}")).await;
+    }
+    // One that is registered again is as good as new.
+    for token in ["kims-0", "kims-10", "kims-11"] {
+        register(&kim, token).await;
+    }
+    let devices: Vec<String> =
+        sqlx::query_scalar("SELECT token FROM devices ORDER BY created_at").fetch_all(&app.db).await.expect("read");
+    let kept = ["lees", "kims-3", "kims-4", "kims-5", "kims-6", "kims-7", "kims-8", "kims-9"];
+    assert_eq!(devices, [&kept[..], &["kims-0", "kims-10", "kims-11"]].concat());
+}

@@ -19,6 +19,9 @@ async fn look_up_and_check_in() {
     app.get(&lookup(event, code4), Some(&kim)).await.problem(403, "staff_only");
     assert_eq!(app.get(&lookup(event, code4), Some(&staff)).await.expect(200), made);
     app.get(&lookup(other, code4), Some(&staff)).await.problem(404, "not_found");
+    for strange in ["%C3%A9", "%C3%A9%C3%A9", "12345", ""] {
+        app.get(&lookup(event, strange), Some(&staff)).await.problem(404, "not_found");
+    }
 
     let ticket = made["tickets"][0]["code"].as_str().expect("a code");
     let signed = app.state.signer.sign(event, Some("A-1"), ticket);

@@ -3,15 +3,11 @@
 use crate::support::{Answer, App, Servers, User};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
-use std::net::SocketAddr;
+use sqlx::{Connection, MySqlConnection};
 use std::time::{Duration, Instant};
 use ticketing::accounts::{self, Role};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
-fn order(event: u64, user: &str, quantity: u32) -> Value {
+pub fn order(event: u64, user: &str, quantity: u32) -> Value {
     json!({"eventId": event, "userId": user, "quantity": quantity})
 }
 
@@ -204,116 +200,6 @@ async fn reads_come_from_the_cache_without_a_database() {
     app.post("/api/auth/refresh", None, token).await.expect(200);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_has_become_a_reader_is_not_the_database_any_more() {
-    let servers = own_servers().await;
-    let app = App::on(&servers, &[]).await;
-    let admin = app.user(Role::Admin).await;
-    let event = app.event(&admin, 50, json!({})).await;
-    app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await.expect(201);
-    let mut root = MySqlConnection::connect(&servers.database.url("ticketing")).await.expect("connects");
-
-    // As a failover leaves the old writer: its clients are cut off, and come again by the name that they remember.
-    // Those who may do everything still write to a MySQL that is only read-only; a writer is neither.
-    let read_only = if servers.database.is_mysql() { "super_read_only" } else { "read_only" };
-    let sql = AssertSqlSafe(format!("SET GLOBAL {read_only} = 1"));
-    sqlx::raw_sql(sql).execute(&mut root).await.expect("read-only");
-    let clients = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
-                   WHERE id <> CONNECTION_ID() AND user = SUBSTRING_INDEX(USER(), '@', 1)";
-    let clients: Vec<i64> = sqlx::query_scalar(clients).fetch_all(&mut root).await.expect("the clients");
-    for client in clients {
-        // One that has gone meanwhile is no error here.
-        let _ = sqlx::query(AssertSqlSafe(format!("KILL {client}"))).execute(&mut root).await;
-    }
-    for _ in 0..3 {
-        let refused = app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await;
-        refused.problem(503, "database_unavailable");
-    }
-    let started = Instant::now();
-    while app.get("/api/health", None).await.status.as_u16() != 503 {
-        assert!(started.elapsed() < Duration::from_secs(60), "nobody notices that there is no database");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-
-    sqlx::raw_sql("SET GLOBAL read_only = 0").execute(&mut root).await.expect("a writer again");
-    let started = Instant::now();
-    loop {
-        let answer = app.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await;
-        if answer.status.as_u16() == 201 {
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_secs(60), "{}", answer.text);
-        wait(&answer).await;
-    }
-    assert_eq!(app.check_event(event).await, 2);
-}
-
-/// A way to the database. What goes along it when it is cut gets no answer any more and is not told so, as when the power
-/// of a host fails; who comes after that gets through.
-pub struct Wire {
-    pub address: SocketAddr,
-    pub cut: watch::Sender<()>,
-}
-
-impl Wire {
-    pub async fn to(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
-        let address = listener.local_addr().expect("an address");
-        let (cut, cuts) = watch::channel(());
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut far = TcpStream::connect(&server).await.expect("connects");
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
-                tokio::spawn(async move {
-                    let is_cut = tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => false,
-                        _ = cuts.changed() => true,
-                    };
-                    if is_cut {
-                        drop(far);
-                        std::future::pending::<()>().await;
-                    }
-                });
-            }
-        });
-        Self { address, cut }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_host_that_vanishes_without_a_word() {
-    let servers = own_servers().await;
-    let app = App::on(&servers, &[]).await;
-    let admin = app.user(Role::Admin).await;
-    let event = app.event(&admin, 50, json!({})).await;
-    let (account, at) = app.args.database.url.as_deref().and_then(|url| url.rsplit_once('@')).expect("an address");
-    let (server, name) = at.split_once('/').expect("a name");
-    let wire = Wire::to(server.to_owned()).await;
-    let options = ["--role", "api", "--database-connections", "4", "--request-seconds", "60"];
-    let far = app.another_at(&format!("{account}@{}/{name}", wire.address), &options).await;
-    far.post("/api/reservations", Some(&admin), order(event, "kim", 1)).await.expect(201);
-    // All connections were in use a moment ago: nobody asks whether they still work.
-    let connections = join_all((0..4).map(|_| far.db.acquire())).await;
-    assert!(connections.iter().all(Result::is_ok));
-    drop(connections);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    wire.cut.send_replace(());
-
-    let started = Instant::now();
-    let sale = far.post("/api/reservations", Some(&admin), order(event, "kim", 2));
-    let cancel = || far.delete("/api/reservations/999", Some(&admin));
-    let others = join_all((0..3).map(|_| tokio::time::timeout(Duration::from_millis(500), cancel())));
-    let (sale, others) = tokio::join!(sale, others);
-    assert!(others.iter().all(Result::is_err), "there is no answer to those who do not wait");
-    sale.expect(201);
-    assert_eq!(app.check_event(event).await, 3);
-    // The places of what vanished are free again. (One more may have been given back at the moment of the cut.)
-    while join_all((0..3).map(|_| far.db.acquire())).await.iter().any(Result::is_err) {
-        assert!(started.elapsed() < Duration::from_secs(40), "{} connections are lost", far.db.size());
-    }
-}
-
 /// Holds a seat and confirms it, as a client does that wants just this seat: again until it is sold, to whomever.
 async fn buy_seat(app: &App, admin: &User, event: u64, user: &str, seat: &str) -> bool {
     for _ in 0..400 {
@@ -354,7 +240,7 @@ async fn is_sold(app: &App, event: u64, seat: &str) -> bool {
 }
 
 /// Waits before a request is sent again that was answered with 503, or found the seat held.
-async fn wait(answer: &Answer) {
+pub async fn wait(answer: &Answer) {
     assert!([409, 503].contains(&answer.status.as_u16()), "{}", answer.text);
     tokio::time::sleep(Duration::from_millis(50)).await;
 }

@@ -2,15 +2,21 @@
 
 mod accounts;
 mod aftermath;
+mod answers;
 mod browser;
+mod cache;
 mod cancelled;
 mod clocks;
 mod cloud;
+mod commands;
 mod contract;
+mod costs;
 mod door;
+mod failover;
 mod faults;
 mod fuzz;
 mod holds;
+mod live;
 mod money;
 mod oidc;
 mod operations;

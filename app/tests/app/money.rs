@@ -156,3 +156,55 @@ async fn groups_in_opposite_order_do_not_block_each_other() {
     assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 30, "{statuses:?}");
     assert_eq!((app.check_event(first).await, app.check_event(second).await), (30, 30));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_grade_has_its_price() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let tier = |grade: &str, price: u64| json!({"grade": grade, "price": price});
+    let row = |row: &str, grade: &str| json!({"row": row, "seats": 2, "grade": grade});
+    let mut body = json!({"eventName": "Musical", "eventDate": "2999-12-24T19:00:00+09:00", "price": 10});
+    // Spaces around a grade are no part of it.
+    body["seatMap"] = json!([row("A", "VIP "), row("B", "S"), row("C", "")]);
+    body["priceTiers"] = json!([tier("S", 300), tier("VIP", 500), tier("VIP ", 600)]);
+    app.post("/api/events", Some(&admin), body.clone()).await.problem(422, "bad_price");
+    body["priceTiers"] = json!([tier("S", 300), tier(" VIP", 500)]);
+    let made = app.post("/api/events", Some(&admin), body).await.expect(201);
+    assert_eq!(made["priceTiers"], json!([tier("VIP", 500), tier("S", 300)]));
+    let event = made["eventId"].as_u64().expect("an id");
+    let seats = app.get(&format!("/api/events/{event}/seats"), None).await.expect(200);
+    let seats = seats.as_array().expect("seats").iter();
+    let told: Vec<_> = seats.map(|seat| (seat["grade"].as_str(), seat["price"].as_u64())).collect();
+    let prices = [("VIP", 500), ("VIP", 500), ("S", 300), ("S", 300), ("", 10), ("", 10)];
+    assert_eq!(told, prices.map(|(grade, price)| (Some(grade), Some(price))));
+
+    charge(&app, &kim, 2000).await;
+    let hold = json!({"eventId": event, "seatIds": ["A-1", "B-1", "C-1"]});
+    let held = app.post("/api/holds", Some(&kim), hold).await.expect(201);
+    let token = json!({"holdToken": held["holdToken"]});
+    let confirmed = app.post("/api/reservations/confirm", Some(&kim), token).await.expect(201);
+    assert_eq!((confirmed["amount"].as_u64(), balance(&app, &kim).await), (Some(810), 1190));
+    let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-2"]});
+    let sold = app.post("/api/reservations", Some(&kim), order).await.expect(201);
+    assert_eq!((sold["amount"].as_u64(), balance(&app, &kim).await), (Some(500), 690));
+    let general = app.event(&admin, 10, json!({"price": 20})).await;
+    let items = json!([{"eventId": event, "seatIds": ["B-2", "C-2"]}, {"eventId": general, "quantity": 2}]);
+    let group = json!({"userId": kim.id, "items": items});
+    let group = app.post("/api/reservation-groups", Some(&kim), group).await.expect(201);
+    assert_eq!((group["totalAmount"].as_u64(), balance(&app, &kim).await), (Some(350), 340));
+    // What comes back costs who waited for it what the seat costs, and gives back what was paid.
+    charge(&app, &lee, 600).await;
+    app.post("/api/waitlist", Some(&lee), json!({"eventId": event, "quantity": 1})).await.expect(201);
+    app.delete(&format!("/api/reservations/{}", sold["reservationId"]), Some(&kim)).await.expect(204);
+    assert_eq!(balance(&app, &kim).await, 840);
+    let offer = app.get("/api/waitlist", Some(&lee)).await.expect(200)[0]["id"].clone();
+    let accepted = app.post(&format!("/api/waitlist/{offer}/accept"), Some(&lee), json!({})).await.expect(201);
+    assert_eq!((accepted["tickets"][0]["seatId"].as_str(), accepted["amount"].as_u64()), (Some("A-2"), Some(500)));
+    assert_eq!(balance(&app, &lee).await, 100);
+    app.delete(&format!("/api/reservations/{}", confirmed["reservationId"]), Some(&kim)).await.expect(204);
+    assert_eq!(balance(&app, &kim).await, 1650);
+    for user in [&kim, &lee] {
+        check_ledger(&app, user).await;
+    }
+    assert_eq!(app.check_event(event).await, 3);
+}

@@ -115,37 +115,6 @@ async fn the_api_documents_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watchers_see_holds_and_sales() {
-    let app = App::with(&["--hold-seconds", "1"]).await;
-    let admin = app.user(Role::Admin).await;
-    let event = app.seated_event(&admin, 1, 4, json!({})).await;
-    let hold = |seat: &str| json!({"eventId": event, "userId": "kim", "seatIds": [seat]});
-    app.post("/api/holds", Some(&admin), hold("A-1")).await.expect(201);
-    let mut stream = app.stream(&format!("/api/events/{event}/stream")).await;
-    let mut text = String::new();
-    let mut sold = false;
-    let wanted = [
-        r#"{"seatId":"A-1","status":"HELD"}"#,
-        r#"{"availableSeats":4,"status":"AVAILABLE"}"#,
-        r#"{"seatId":"A-1","status":"AVAILABLE"}"#,
-        r#"{"seatId":"A-2","status":"RESERVED"}"#,
-        r#"{"availableSeats":3,"status":"AVAILABLE"}"#,
-    ];
-    let started = std::time::Instant::now();
-    while !wanted.iter().all(|wanted| text.contains(wanted)) {
-        assert!(started.elapsed() < Duration::from_secs(10), "not everything was told:\n{text}");
-        let frame = tokio::time::timeout(Duration::from_secs(10), stream.frame()).await.expect("an update");
-        let frame = frame.expect("no end").expect("no error").into_data().expect("data");
-        text.push_str(&String::from_utf8_lossy(&frame));
-        if !sold {
-            let order = json!({"eventId": event, "userId": "lee", "seatIds": ["A-2"]});
-            app.post("/api/reservations", Some(&admin), order).await.expect(201);
-            sold = true;
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_answers_what_is_under_way() {
     let app = App::start().await;
     let admin = app.user(Role::Admin).await;
@@ -163,7 +132,7 @@ async fn a_drain_answers_what_is_under_way() {
     let (answers, ()) = tokio::join!(orders, drain);
     // Some found nobody listening any more.
     let answers: Vec<_> = answers.into_iter().flatten().collect();
-    assert!(answers.iter().all(|answer| answer.status.as_u16() == 201));
+    assert!(!answers.is_empty() && answers.iter().all(|answer| answer.status.as_u16() == 201));
     while let Some(frame) =
         tokio::time::timeout(Duration::from_secs(5), stream.frame()).await.expect("streams end, too")
     {

@@ -259,3 +259,84 @@ async fn nobody_is_said_to_wait_where_there_is_no_queue_any_more() {
     app.patch(&format!("/api/events/{}", events[1]), Some(&admin), over).await.expect(200);
     waiting(events[1], 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_nobody_uses_goes_to_the_next() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, queue(100.0, 1)).await;
+    enter(&app, event, &kim).await;
+    pass(&app, event, &kim).await;
+    enter(&app, event, &lee).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(place(&app, event, &lee).await["state"], "WAITING");
+    // As if the time of Kim's pass were over.
+    let over = redis::Cmd::zadd(format!("queue:{{{event}}}:inside"), &kim.id, 1);
+    app.state.kv.run::<()>(&over).await.expect("set");
+    pass(&app, event, &lee).await;
+    assert_eq!(place(&app, event, &kim).await["state"], "ABSENT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_may_be_inside_as_soon_as_the_admin_says_so() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 10, queue(100.0, 1)).await;
+    let mut users = Vec::new();
+    for _ in 0..3 {
+        let user = app.user(Role::User).await;
+        enter(&app, event, &user).await;
+        users.push(user);
+    }
+    pass(&app, event, &users[0]).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    for user in &users[1..] {
+        assert_eq!(place(&app, event, user).await["state"], "WAITING");
+    }
+    app.patch(&format!("/api/events/{event}"), Some(&admin), queue(100.0, 2)).await.expect(200);
+    pass(&app, event, &users[1]).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(place(&app, event, &users[2]).await["state"], "WAITING");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_to_come_back_at_different_times() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 10, queue(10.0, 10)).await;
+    let path = format!("/api/queue/{event}");
+    let mut pauses = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let answer = app.get(&path, None).await;
+        pauses.insert(answer.headers["retry-after"].to_str().expect("text").parse::<u64>().expect("seconds"));
+    }
+    assert_eq!(Vec::from_iter(pauses), [4, 5, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_queue_is_kept_for_ever() {
+    let app = App::start().await;
+    let (admin, kim, lee) = (app.user(Role::Admin).await, app.user(Role::User).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, queue(100.0, 1)).await;
+    for user in [&kim, &lee] {
+        enter(&app, event, user).await;
+    }
+    pass(&app, event, &kim).await;
+    let keys = ["waiting", "inside", "bucket"].map(|part| format!("queue:{{{event}}}:{part}"));
+    let left = async || -> Vec<i64> {
+        let mut pipeline = redis::pipe();
+        for key in &keys {
+            pipeline.ttl(key);
+        }
+        app.state.kv.pipe(&pipeline).await.expect("told")
+    };
+    let week = 7 * 24 * 3600;
+    let are_kept = |left: &[i64]| left.iter().all(|seconds| (week - 3700..=week).contains(seconds));
+    assert!(are_kept(&left().await), "{:?}", left().await);
+    // While people are let in, it begins anew.
+    for key in &keys {
+        app.state.kv.run::<()>(&redis::Cmd::expire(key, 60)).await.expect("set");
+    }
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert!(are_kept(&left().await), "{:?}", left().await);
+}

@@ -177,6 +177,11 @@ impl App {
         Self::serve(serve_args(database, self.args.redis.url.as_deref().expect("an address"), options)).await
     }
 
+    /// Another instance that finds Redis elsewhere.
+    pub async fn another_with_redis(&self, redis: &str, options: &[&str]) -> Self {
+        Self::serve(serve_args(self.args.database.url.as_deref().expect("an address"), redis, options)).await
+    }
+
     async fn serve(args: ServeArgs) -> Self {
         Self::serve_at(args, "127.0.0.1:0").await
     }

@@ -1,6 +1,7 @@
 //! A database host that vanishes without a word, in the middle of what runs in the background.
 
-use crate::faults::{Wire, own_servers};
+use crate::failover::Wire;
+use crate::faults::own_servers;
 use crate::support::{App, Servers};
 use hyper::Method;
 use serde_json::{Value, json};

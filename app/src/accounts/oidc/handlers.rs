@@ -3,7 +3,7 @@
 use super::{Attempt, Oidc};
 use crate::accounts::handlers::{SessionView, open_session};
 use crate::accounts::tokens::Purpose;
-use crate::accounts::{by_id, identities};
+use crate::accounts::{by_session, identities};
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::Query;
 use crate::random;
@@ -69,6 +69,7 @@ struct Callback {
 #[derive(Serialize, Deserialize)]
 struct Ticket {
     user: String,
+    since: i64,
     jti: String,
 }
 
@@ -141,7 +142,7 @@ async fn start(State(state): State<AppState>, Query(wanted): Query<Start>) -> Re
 
 /// Where the provider sends the browser back to
 #[utoipa::path(get, path = "/api/auth/oidc/callback", tag = "accounts", params(Callback), responses(
-    (status = 303, description = "to the page, with `login=done` or a code: `oidc_denied`, `oidc_email`, `oidc_failed`"),
+    (status = 303, description = "to the page, with `login=done` or a code: `oidc_denied`, `oidc_email`, `oidc_taken`, `oidc_failed`"),
     (status = 404, description = "no provider is configured", body = Problem)))]
 async fn callback(
     State(state): State<AppState>,
@@ -183,7 +184,11 @@ async fn log_in(state: &AppState, oidc: &Oidc, attempt: Option<&Attempt>, answer
     let identity = oidc.finish(attempt, code).await.map_err(|error| failed(format!("{error:#}")))?;
     let user = identities::account_of(&state.db, &identity).await?;
     let expires = OffsetDateTime::now_utc().unix_timestamp() + TICKET_SECONDS;
-    state.tokens.sign(Purpose::Ticket, expires, Ticket { user: user.user_id, jti: random::code(16) })
+    state.tokens.sign(
+        Purpose::Ticket,
+        expires,
+        Ticket { user: user.user_id, since: user.sessions_since, jti: random::code(16) },
+    )
 }
 
 /// Fetch the session after a login at the provider (for the page)
@@ -204,7 +209,7 @@ async fn session(State(state): State<AppState>, headers: HeaderMap) -> Result<Re
         // Logging in goes on without Redis. The cookie is still the browser's own, and good for a minute.
         Err(error) => tracing::debug!(%error, "a ticket is good by its signature alone"),
     }
-    let user = by_id(&state.db, &ticket.user).await?.ok_or_else(nobody)?;
+    let user = by_session(&state.db, &ticket.user, ticket.since).await?.ok_or_else(nobody)?;
     let mut response = axum::Json(open_session(&state, user).await?).into_response();
     let forget = cookie(oidc, TICKET, "", "/api/auth/oidc/session", "Strict", 0)?;
     response.headers_mut().append(header::SET_COOKIE, forget);
