@@ -173,8 +173,9 @@ pub struct EntryView {
 /// The ledger of a wallet, the newest entry first: at most `size`, with identifiers below `before`.
 pub async fn entries(pool: &MySqlPool, user_id: &str, before: u64, size: u32) -> Result<Vec<EntryView>, ApiError> {
     let entries = sqlx::query_as(
+        // MySQL would rather read and sort all of the user's entries.
         "SELECT id, kind, amount, balance_after, reservation_id, created_at FROM wallet_entries \
-         WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?",
+         FORCE INDEX (wallet_entries_user) WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?",
     )
     .bind(user_id)
     .bind(before)
