@@ -187,6 +187,7 @@ export default {
   "error.oidc_denied": "You did not let the provider tell who you are.",
   "error.oidc_email": "The provider has not verified an e-mail address of yours.",
   "error.oidc_failed": "The login did not succeed. Please try again.",
+  "error.oidc_taken": "The account with this address already belongs to another login of this provider. Please use your password.",
   "error.oidc_unavailable": "This login is not possible at the moment. Please use your password, or try again later.",
   "error.email_taken": "There is an account with this e-mail address already.",
   "error.too_many_attempts": "Too many wrong attempts. Please wait some minutes.",

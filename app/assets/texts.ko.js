@@ -187,6 +187,7 @@ export default {
   "error.oidc_denied": "로그인 제공자에서 동의하지 않았습니다.",
   "error.oidc_email": "로그인 제공자가 확인한 이메일 주소가 없습니다.",
   "error.oidc_failed": "로그인에 실패했습니다. 다시 시도해 주세요.",
+  "error.oidc_taken": "이 주소의 계정은 이 제공자의 다른 로그인에 연결되어 있습니다. 비밀번호로 로그인해 주세요.",
   "error.oidc_unavailable": "지금은 이 방법으로 로그인할 수 없습니다. 비밀번호로 로그인하거나 잠시 후 다시 시도해 주세요.",
   "error.email_taken": "이미 가입된 이메일입니다.",
   "error.too_many_attempts": "시도 횟수를 초과했습니다. 몇 분 뒤에 다시 시도해 주세요.",
