@@ -182,7 +182,8 @@ pub struct LimitArgs {
     /// Requests per second of one address, behind a load balancer as it tells. 0: no limit
     #[arg(long, env = "TICKETING_ADDRESS_RATE", default_value_t = 0)]
     pub address_rate: u32,
-    /// What is posted to /api/auth/ (sign-ups, logins, refreshes) per second of one address, told as above. 0: no limit
+    /// What is posted to /api/auth/ (sign-ups, logins, refreshes) per second of one address, told as above, but for
+    /// those of this machine. 0: no limit
     #[arg(long, env = "TICKETING_AUTH_RATE", default_value_t = 20)]
     pub auth_rate: u32,
     /// Seconds that a connection may wait for its next request: longer than a load balancer before it waits

@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -39,6 +39,7 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let answer = async {
         let work = async {
             let checked = state.address_limiter.check(&from);
+            let auth = auth && !is_loopback(&from);
             match checked.and_then(|()| if auth { state.auth_limiter.check(&from) } else { Ok(()) }) {
                 Ok(()) => next.run(request).await,
                 Err(refused) => refused.into_response(),
@@ -104,6 +105,11 @@ fn client_address(request: &Request) -> String {
     let last = forwarded.and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next());
     let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
     last.map(|address| address.trim().to_owned()).or_else(peer).unwrap_or_default()
+}
+
+/// Whether somebody on this machine asks: to try it out, and nobody that it has to be guarded from.
+fn is_loopback(address: &str) -> bool {
+    address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn count(method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
