@@ -3,6 +3,7 @@
 mod attempts;
 
 use crate::accounts::tokens::Caller;
+use crate::db;
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::{Json, Query};
 use crate::sales::{ReservationView, find_by_code4};
@@ -10,6 +11,7 @@ use crate::state::AppState;
 pub use attempts::Attempts;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -136,6 +138,7 @@ async fn check_in(
     found.map(axum::Json)
 }
 
+#[derive(Clone, Copy)]
 enum Column {
     Code,
     Reservation,
@@ -151,6 +154,9 @@ struct Ticket {
     check_in_nonce: Option<String>,
 }
 
+/// Attempts of one check-in.
+const ATTEMPTS: u32 = 5;
+
 async fn use_tickets(
     state: &AppState,
     event_id: u64,
@@ -158,6 +164,26 @@ async fn use_tickets(
     value: &str,
     nonce: Option<&str>,
 ) -> Result<CheckedIn> {
+    let mut attempt = 1;
+    loop {
+        match use_tickets_once(state, event_id, column, value, nonce).await {
+            Ok(outcome) => return outcome,
+            // Who cancels meanwhile locks the reservation first, and then its tickets.
+            Err(error) if db::is_contention(&error) && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error.into()),
+        }
+        attempt += 1;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
+    }
+}
+
+async fn use_tickets_once(
+    state: &AppState,
+    event_id: u64,
+    column: Column,
+    value: &str,
+    nonce: Option<&str>,
+) -> Result<Result<CheckedIn>, sqlx::Error> {
     let mut tx = state.db.begin().await?;
     // Only tickets of a confirmed reservation let anybody in: not those that are merely offered to the waitlist.
     let sql = match column {
@@ -174,7 +200,7 @@ async fn use_tickets(
     };
     let found: Vec<Ticket> = sqlx::query_as(sql).bind(event_id).bind(value).fetch_all(&mut *tx).await?;
     let Some(first) = found.first() else {
-        return Err(ApiError::not_found("active ticket for this event"));
+        return Ok(Err(ApiError::not_found("active ticket for this event")));
     };
     let mut admitted = Vec::new();
     for ticket in &found {
@@ -196,7 +222,7 @@ async fn use_tickets(
     }
     if admitted.is_empty() {
         let when = first.used_at.map(|time| time.to_string()).unwrap_or_default();
-        return Err(ApiError::conflict("already_used", format!("checked in before, at {when}")));
+        return Ok(Err(ApiError::conflict("already_used", format!("checked in before, at {when}"))));
     }
     let answer = CheckedIn {
         reservation_id: first.reservation_id,
@@ -205,5 +231,5 @@ async fn use_tickets(
         seat_ids: admitted.iter().filter_map(|ticket| ticket.seat_id.clone()).collect(),
     };
     tx.commit().await?;
-    Ok(answer)
+    Ok(Ok(answer))
 }
