@@ -21,7 +21,8 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     let method = request.method().clone();
     let docs = request.uri().path().starts_with("/docs");
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let path = shown(request.uri().path(), route.as_ref().map_or("other", MatchedPath::as_str));
+    let name = route.as_ref().map_or("other", MatchedPath::as_str);
+    let path = shown(request.uri().path(), name);
     let span = tracing::info_span!(
         "request",
         id = id.to_str().unwrap_or_default(),
@@ -33,13 +34,13 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
     );
     traces::request_began(&span, &method, route.as_ref(), request.headers());
     // A password's hash takes tens of milliseconds of a core.
-    let auth = state.limits.auth_rate > 0 && method == Method::POST && path.starts_with("/api/auth/");
+    let auth = state.limits.auth_rate > 0 && method == Method::POST && name.starts_with("/api/auth/");
     let from = if auth || state.limits.address_rate > 0 { client_address(&request) } else { String::new() };
+    let auth = auth && !is_loopback(&from);
     let limit = Duration::from_secs(state.limits.request_seconds);
     let answer = async {
         let work = async {
             let checked = state.address_limiter.check(&from);
-            let auth = auth && !is_loopback(&from);
             match checked.and_then(|()| if auth { state.auth_limiter.check(&from) } else { Ok(()) }) {
                 Ok(()) => next.run(request).await,
                 Err(refused) => refused.into_response(),
@@ -50,8 +51,7 @@ pub async fn surround(State(state): State<AppState>, request: Request, next: Nex
             Err(_) => ApiError::unavailable("timeout", "the request took too long").into_response(),
         };
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-        let route = route.as_ref().map_or("other", MatchedPath::as_str);
-        count(&method, route, response.status(), elapsed);
+        count(&method, name, response.status(), elapsed);
         // 503 is load or an outage: that is told once, not per request.
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(status, ?elapsed, "answered");

@@ -290,11 +290,7 @@ impl Sales {
     async fn batches(&self, orders: &BTreeMap<u64, Order>) -> Result<Vec<sell::Batch>> {
         let mut batches = Vec::with_capacity(orders.len());
         for (event_id, order) in orders {
-            let layout = match order.seats.is_empty() {
-                true => None,
-                false => Some(self.events.layout(*event_id).await?),
-            };
-            batches.push(sell::Batch { event_id: *event_id, layout, held: self.holds.held(*event_id).await });
+            batches.push(sell::Batch::of(&self.events, &self.holds, *event_id, std::slice::from_ref(order)).await?);
         }
         Ok(batches)
     }

@@ -9,7 +9,6 @@ use super::{Order, ReservationView};
 use crate::db;
 use crate::error::{ApiError, Result};
 use crate::events::cache::EventCache;
-use crate::events::layout::Layout;
 use crate::wallet::PaymentProvider;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, MySql, MySqlPool};
@@ -133,17 +132,11 @@ impl Lanes {
     async fn serve(&self, event_id: u64, jobs: Vec<Job>, mut kept: Kept) -> Kept {
         let (orders, answers): (Vec<Order>, Vec<_>) = jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
         let started = Instant::now();
-        // Only who has no hold of their own must leave the held tickets alone.
-        let direct = orders.iter().any(|order| order.hold.is_none());
-        if direct {
+        if orders.iter().any(|order| order.hold.is_none()) {
             kept.is_told().await;
         }
-        let outcomes = match self.layout(event_id, &orders).await {
-            Ok(layout) => {
-                let held = if direct { self.0.holds.held(event_id).await } else { 0 };
-                let batch = Batch { event_id, layout, held };
-                self.carry_out(&batch, &orders, &mut kept.connection).await
-            }
+        let outcomes = match Batch::of(&self.0.events, &self.0.holds, event_id, &orders).await {
+            Ok(batch) => self.carry_out(&batch, &orders, &mut kept.connection).await,
             Err(error) => orders.iter().map(|_| Err(error.clone())).collect(),
         };
         count(&orders, &outcomes, started.elapsed());
@@ -162,14 +155,6 @@ impl Lanes {
         let telling = tokio::spawn(tell.in_current_span());
         kept.telling = counts.then_some(telling);
         kept
-    }
-
-    /// The seats of the event, if any are wanted.
-    async fn layout(&self, event_id: u64, orders: &[Order]) -> Result<Option<Arc<Layout>>> {
-        match orders.iter().any(|order| !order.seats.is_empty()) {
-            true => db::within(db::LONGEST, self.0.events.layout(event_id)).await.map(Some),
-            false => Ok(None),
-        }
     }
 
     /// One transaction for all orders; one for each when they cannot share one.

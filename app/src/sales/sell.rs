@@ -1,10 +1,12 @@
 //! The truth: orders for one event in one transaction.
 
+use super::holds::Holds;
 use super::read::ReservationView;
 use super::record::{Accepted, record};
 use super::{Order, PaymentMethod, read, tickets};
 use crate::db;
 use crate::error::{ApiError, Result};
+use crate::events::cache::EventCache;
 use crate::events::layout::Layout;
 use crate::wallet::PaymentProvider;
 use axum::http::StatusCode;
@@ -44,6 +46,22 @@ pub struct Batch {
     pub layout: Option<Arc<Layout>>,
     /// How many tickets are held, by those who order as well
     pub held: u32,
+}
+
+impl Batch {
+    /// Looks up what of an event these orders need.
+    pub async fn of(events: &EventCache, holds: &Holds, event_id: u64, orders: &[Order]) -> Result<Self> {
+        let layout = match orders.iter().any(|order| !order.seats.is_empty()) {
+            true => Some(db::within(db::LONGEST, events.layout(event_id)).await?),
+            false => None,
+        };
+        // Only who has no hold of their own must leave the held tickets alone.
+        let held = match orders.iter().any(|order| order.hold.is_none()) {
+            true => holds.held(event_id).await,
+            false => 0,
+        };
+        Ok(Self { event_id, layout, held })
+    }
 }
 
 /// What was sold of a seat before.

@@ -24,7 +24,7 @@ const LATENCIES: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// How often the books are checked.
 const AUDIT_PAUSE: Duration = Duration::from_secs(30);
-/// How long that may take: all reservations are looked at.
+/// How long that may take: all reservations for coming events are looked at.
 const AUDIT_LONGEST: Duration = Duration::from_secs(60);
 
 /// JSON lines on standard error; `RUST_LOG` says how much. And traces, if there is a collector: end them at the end.
