@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::{
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
-use super::{Emulator, Error, Result, fence::Fenced, fence::Permit};
+use super::{Emulator, Error, Result, fence::Fenced, fence::Permit, localstack};
 
 /// Where to send calls and as whom: what the command line says over the SDK's default chain.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +84,11 @@ impl Context {
         }
         let mut cx = Context::new(stack.into(), &loader.load().await, None);
         if let Some(url) = &cx.endpoint_url {
-            cx.emulator = Some(Emulator::identify(url).await);
+            let emulator = Emulator::identify(url).await;
+            if let Emulator::LocalStack { asleep, .. } = &emulator {
+                localstack::wake(&cx, asleep).await;
+            }
+            cx.emulator = Some(emulator);
         }
         cx
     }

@@ -18,6 +18,8 @@ pub enum Emulator {
         version: String,
         /// The services that it has, by its own names.
         services: Vec<String>,
+        /// Those that it hadn't loaded yet when it was asked.
+        asleep: Vec<String>,
     },
     /// Something else: nothing is known about its gaps.
     Unknown,
@@ -65,9 +67,14 @@ impl Emulator {
         let (localstack, moto) =
             tokio::join!(get(endpoint_url, "/_localstack/health"), get(endpoint_url, "/moto-api/config"));
         if let Some(health) = localstack.and_then(|body| serde_json::from_slice::<LocalStackHealth>(&body).ok()) {
-            let has = |state: &String| state != "disabled";
-            let services = health.services.into_iter().filter(|(_, state)| has(state)).map(|(name, _)| name);
-            return Emulator::LocalStack { version: health.version, services: services.collect() };
+            let named = |is: fn(&str) -> bool| {
+                health.services.iter().filter(|(_, state)| is(state)).map(|(name, _)| name.clone()).collect()
+            };
+            return Emulator::LocalStack {
+                services: named(|state| state != "disabled"),
+                asleep: named(|state| state == "available"),
+                version: health.version,
+            };
         }
         match moto.and_then(|body| serde_json::from_slice::<MotoConfig>(&body).ok()) {
             Some(_) => Emulator::Moto,
@@ -78,7 +85,7 @@ impl Emulator {
     /// Why it can't hold resources of a kind, if that is known.
     pub fn gap(&self, kind: &str) -> Option<String> {
         match self {
-            Emulator::LocalStack { version, services } => {
+            Emulator::LocalStack { version, services, .. } => {
                 let service = service(kind);
                 let has = services.iter().any(|name| name == service);
                 (!has).then(|| format!("LocalStack {version} has no {service}"))
@@ -138,7 +145,7 @@ mod tests {
     #[test]
     fn localstack_lacks_what_its_health_doesnt_list() {
         let services = ["ec2", "iam", "cloudwatch"].map(str::to_owned).to_vec();
-        let emulator = Emulator::LocalStack { version: "4.14.0".into(), services };
+        let emulator = Emulator::LocalStack { version: "4.14.0".into(), services, asleep: Vec::new() };
         assert_eq!(emulator.gap("db_cluster").as_deref(), Some("LocalStack 4.14.0 has no rds"));
         assert_eq!(emulator.gap("vpc"), None);
     }

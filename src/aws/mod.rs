@@ -4,6 +4,7 @@ mod client;
 mod endpoint;
 mod error;
 mod fence;
+mod localstack;
 pub mod tags;
 
 pub use client::{Context, Target, dns_suffix, partition};

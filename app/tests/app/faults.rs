@@ -180,9 +180,7 @@ async fn reads_come_from_the_cache_without_a_database() {
     assert!(refused.headers.contains_key("retry-after"));
     refused.problem(503, "database_unavailable");
 
-    while app.state.health.database_ready() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    assert!(app.is_ready(false, 30).await);
     assert_eq!(list().await, json!(50), "the list is the last one that could be read");
     // The load balancer isn't to replace it for that.
     assert_eq!(app.get("/readyz", None).await.expect(503)["status"], "DOWN");
@@ -194,9 +192,7 @@ async fn reads_come_from_the_cache_without_a_database() {
     let used = redis::Cmd::hexists(format!("session:{family}"), "used");
     assert!(!app.state.kv.run::<bool>(&used).await.expect("an answer"), "the token was used up for nothing");
     tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
-    while !app.state.health.database_ready() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    assert!(app.is_ready(true, 30).await);
     app.post("/api/auth/refresh", None, token).await.expect(200);
 }
 

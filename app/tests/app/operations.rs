@@ -354,23 +354,14 @@ async fn a_connection_from_before_it_was_ready_is_answered_afterwards() {
 async fn a_busy_database_is_there_and_a_killed_one_is_not() {
     let mut servers = tokio::task::spawn_blocking(Servers::own).await.expect("servers");
     let app = App::on(&servers, &["--database-connections", "2"]).await;
-    let until = async |ready: bool, within: u64| {
-        let limit = tokio::time::timeout(Duration::from_secs(within), async {
-            while app.state.health.database_ready() != ready {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        limit.await.is_ok()
-    };
-    assert!(until(true, 30).await, "it doesn't get ready");
     let busy = [app.state.db.acquire().await, app.state.db.acquire().await];
     assert!(busy.iter().all(Result::is_ok));
-    assert!(!until(false, 6).await, "load was taken for loss");
+    assert!(!app.is_ready(false, 6).await, "load was taken for loss");
     servers.database.kill();
-    assert!(until(false, 10).await, "loss was taken for load");
+    assert!(app.is_ready(false, 10).await, "loss was taken for load");
     drop(busy);
     tokio::task::block_in_place(|| servers.database.restart()).expect("the database starts");
-    assert!(until(true, 30).await, "it doesn't get ready again");
+    assert!(app.is_ready(true, 30).await, "it doesn't get ready again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -146,6 +146,7 @@ impl App {
         let args = serve_args(&servers.database.url(&database), &servers.redis.url(number), options);
         let app = Self::serve(args).await;
         ticketing::db::migrate(&app.db).await.expect("migrates");
+        assert!(app.is_ready(true, 30).await, "it doesn't get ready");
         app
     }
 
@@ -330,6 +331,16 @@ impl App {
     pub async fn available(&self, event: u64) -> u64 {
         let event = self.get(&format!("/api/events/{event}"), None).await.expect(200);
         event["availableSeats"].as_u64().expect("a number")
+    }
+
+    /// Whether the database is taken for `ready`, or soon will be.
+    pub async fn is_ready(&self, ready: bool, seconds: u64) -> bool {
+        let waited = tokio::time::timeout(Duration::from_secs(seconds), async {
+            while self.state.health.database_ready() != ready {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.is_ok()
     }
 
     /// Waits until a Redis that is there again is used again: an attempt to connect that began before may have to fail first.

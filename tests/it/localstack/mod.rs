@@ -64,6 +64,15 @@ async fn destroyed(server: &Server, stack: &str, region: &str) {
 async fn its_own_stack_lives_its_whole_life() {
     let server = Server::start();
     let stack = "localstack.yaml";
+    // Loaded one by one before they are all needed at once: two at a time can break one for good.
+    server.on(stack, "doctor", &[]).exits(0);
+    let health = server.health().expect("an answer");
+    let body = health.split_once("\r\n\r\n").expect("a body").1;
+    let states: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    for service in ["ec2", "iam", "s3", "sqs", "sns", "ssm", "secretsmanager", "logs", "cloudwatch", "sts", "acm"] {
+        assert_eq!(states["services"][service], "running", "{service} in {health}");
+    }
+
     let planned = server.on(stack, "plan", &["--detailed-exitcode", "--format", "json"]).exits(2).json();
     assert!(planned.get("omitted").is_none(), "{planned}");
     let all = &planned["summary"]["create"];

@@ -75,10 +75,16 @@ impl Server {
     }
 
     fn is_healthy(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        self.health().is_some_and(|answer| answer.contains(" 200 "))
+    }
+
+    /// LocalStack's answer about itself: head and body.
+    pub fn health(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         let mut answer = String::new();
-        let asked = stream.write_all(b"GET /_localstack/health HTTP/1.0\r\nHost: localstack\r\n\r\n");
-        asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.contains(" 200 ")
+        stream.write_all(b"GET /_localstack/health HTTP/1.0\r\nHost: localstack\r\n\r\n").ok()?;
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
     }
 
     fn log(&self) -> String {
