@@ -7,18 +7,26 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use moka::sync::Cache;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// How long an access token is good for, in seconds.
 pub const ACCESS_SECONDS: i64 = 30 * 60;
 
+/// Access tokens that are remembered as genuine, at most.
+const KNOWN: u64 = 4096;
+
 /// Makes and checks signed tokens.
 pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    validation: Validation,
+    /// Access tokens that were found genuine, and until when they are good. One comes with each request of its owner.
+    known: Cache<Box<str>, Arc<(Caller, i64)>>,
     ticket_seed: [u8; 32],
 }
 
@@ -61,9 +69,13 @@ impl Tokens {
         let mut digest = Sha256::new();
         digest.update(b"ticketing ticket signature v1\0");
         digest.update(secret.as_bytes());
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
         Self {
             encoding: EncodingKey::from_secret(secret.as_bytes()),
             decoding: DecodingKey::from_secret(secret.as_bytes()),
+            validation,
+            known: Cache::new(KNOWN),
             ticket_seed: digest.finalize().into(),
         }
     }
@@ -81,19 +93,35 @@ impl Tokens {
 
     /// The body of a token that is genuine, in time and meant for `purpose`.
     pub fn verify<T: DeserializeOwned>(&self, purpose: Purpose, token: &str) -> std::result::Result<T, TokenError> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
+        Ok(self.claims(purpose, token)?.body)
+    }
+
+    fn claims<T: DeserializeOwned>(&self, purpose: Purpose, token: &str) -> std::result::Result<Claims<T>, TokenError> {
         let data =
-            jsonwebtoken::decode::<Claims<T>>(token, &self.decoding, &validation).map_err(|error| {
-                match error.kind() {
-                    ErrorKind::ExpiredSignature => TokenError::Expired,
-                    _ => TokenError::Invalid,
-                }
+            jsonwebtoken::decode::<Claims<T>>(token, &self.decoding, &self.validation).map_err(|error| match error
+                .kind()
+            {
+                ErrorKind::ExpiredSignature => TokenError::Expired,
+                _ => TokenError::Invalid,
             })?;
         if data.claims.purpose != purpose {
             return Err(TokenError::Invalid);
         }
-        Ok(data.claims.body)
+        Ok(data.claims)
+    }
+
+    /// Who calls, by an access token.
+    pub fn caller(&self, token: &str) -> std::result::Result<Caller, TokenError> {
+        if let Some(known) = self.known.get(token) {
+            let (caller, expires) = &*known;
+            // As a token that isn't known is judged.
+            let in_time = *expires >= OffsetDateTime::now_utc().unix_timestamp();
+            return if in_time { Ok(caller.clone()) } else { Err(TokenError::Expired) };
+        }
+        let Claims { exp, body, .. } = self.claims::<AccessBody>(Purpose::Access, token)?;
+        let caller = Caller { user_id: body.sub, role: body.role, sessions_since: body.sessions_since };
+        self.known.insert(token.into(), Arc::new((caller.clone(), exp)));
+        Ok(caller)
     }
 
     /// An access token for `user`.
@@ -174,12 +202,12 @@ impl OptionalFromRequestParts<AppState> for Caller {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| ApiError::unauthorized("bad_token", "the Authorization header holds no Bearer token"))?;
-        match state.tokens.verify::<AccessBody>(Purpose::Access, token) {
-            Ok(body) => {
-                if body.role != Role::Admin {
-                    state.user_limiter.check(&body.sub)?;
+        match state.tokens.caller(token) {
+            Ok(caller) => {
+                if caller.role != Role::Admin {
+                    state.user_limiter.check(&caller.user_id)?;
                 }
-                Ok(Some(Self { user_id: body.sub, role: body.role, sessions_since: body.sessions_since }))
+                Ok(Some(caller))
             }
             Err(TokenError::Expired) => {
                 Err(ApiError::unauthorized("token_expired", "the access token has expired; refresh it"))
@@ -204,6 +232,12 @@ mod tests {
         assert_eq!(read(Purpose::Access, &token), Err(TokenError::Invalid));
         let old = tokens.sign(Purpose::Pass, soon - 20, body()).expect("signs");
         assert_eq!(read(Purpose::Pass, &old), Err(TokenError::Expired));
+        let known =
+            tokens.sign(Purpose::Access, soon, serde_json::json!({"sub": "U1", "role": "USER"})).expect("signs");
+        assert_eq!(tokens.caller(&known).expect("valid").user_id, "U1");
+        assert_eq!(tokens.caller(&known).expect("known").user_id, "U1");
+        tokens.known.insert(known.as_str().into(), Arc::new((tokens.caller(&known).expect("known"), soon - 20)));
+        assert_eq!(tokens.caller(&known).map(|caller| caller.user_id), Err(TokenError::Expired));
         let other = Tokens::new("another secret of thirty-two bytes!!");
         assert_eq!(other.verify::<serde_json::Value>(Purpose::Pass, &token), Err(TokenError::Invalid));
     }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,8 +21,8 @@ use tokio::net::TcpStream;
 /// One open connection.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    host: String,
-    token: Option<Arc<str>>,
+    /// What every request has
+    headers: HeaderMap,
 }
 
 impl Connection {
@@ -30,41 +32,41 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, host: address.to_string(), token })
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::try_from(address.to_string())?);
+        if let Some(token) = token {
+            headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+        }
+        Ok(Self { sender, headers })
     }
 
     /// Sends a request and returns the status and body.
     pub async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Bytes)> {
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let mut request = Request::builder().method(method).uri(path).body(Full::default())?;
+        *request.headers_mut() = self.headers.clone();
+        if let Some(body) = body {
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Full::new(Bytes::from(body.to_string()));
         }
-        let body = match body {
-            Some(body) => {
-                request = request.header("content-type", "application/json");
-                Bytes::from(body.to_string())
-            }
-            None => Bytes::new(),
-        };
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Full::new(body))?).await?;
+        let response = self.sender.send_request(request).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 
     /// Like [`Connection::send`]; any status but `wanted` is an error.
-    pub async fn json(
+    pub async fn json<T: DeserializeOwned>(
         &mut self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         wanted: u16,
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<T> {
         let (status, bytes) = self.send(method, path, body).await?;
         if status != wanted {
             bail!("{path} answered {status}: {}", String::from_utf8_lossy(&bytes));
         }
-        Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+        serde_json::from_slice(&bytes).with_context(|| format!("{path} answered something else"))
     }
 }
 

@@ -8,6 +8,7 @@ use super::usage::{self, Processes};
 use crate::telemetry;
 use anyhow::{Context, bail};
 use hyper::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -21,26 +22,36 @@ const BUYERS: usize = 256;
 const HOLD_AND_CONFIRM: &str = "hold and confirm a seat";
 const RACE: &str = "race: 1,000 users, 100 tickets";
 const MANY: &str = "10,000 open connections, two reads on each";
-const ROWS: usize = 100;
+/// Seats in a row.
 const SEATS: usize = 1000;
+/// Rows for each second of a measurement, and at most: an event can't have more.
+const ROWS_PER_SECOND: f64 = 20.0;
+const MOST_ROWS: usize = 200;
 
 /// Holds a seat and confirms it; every round takes the next seat.
 #[derive(Clone)]
 struct HoldAndConfirm {
     event: u64,
+    rows: usize,
     next: Arc<AtomicUsize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Held {
+    hold_token: String,
 }
 
 impl Work for HoldAndConfirm {
     async fn round(&mut self, connection: &mut Connection, _: usize, _: usize) -> anyhow::Result<u16> {
         let seat = self.next.fetch_add(1, Ordering::Relaxed);
-        if seat >= ROWS * SEATS {
-            bail!("there are too few seats for this machine");
+        if seat >= self.rows * SEATS {
+            bail!("there are too few seats");
         }
         let seat_id = format!("R{}-{}", seat / SEATS, seat % SEATS + 1);
         let hold = json!({"eventId": self.event, "userId": format!("user-{seat}"), "seatIds": [seat_id]});
-        let held = connection.json(Method::POST, "/api/holds", Some(&hold), 201).await?;
-        let confirm = json!({"holdToken": held["holdToken"]});
+        let held: Held = connection.json(Method::POST, "/api/holds", Some(&hold), 201).await?;
+        let confirm = json!({"holdToken": held.hold_token});
         Ok(connection.send(Method::POST, "/api/reservations/confirm", Some(&confirm)).await?.0)
     }
 }
@@ -121,7 +132,7 @@ impl Bench<'_> {
 
     async fn event(&self, body: Value) -> anyhow::Result<u64> {
         let mut connection = Connection::open(self.service.address, Some(self.token.clone())).await?;
-        let event = connection.json(Method::POST, "/api/events", Some(&body), 201).await?;
+        let event: Value = connection.json(Method::POST, "/api/events", Some(&body), 201).await?;
         event["eventId"].as_u64().context("an event without an id")
     }
 
@@ -160,12 +171,22 @@ pub async fn run(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
 
 /// Each connection holds one seat after the other, and confirms it.
 async fn hold_and_confirm(bench: &Bench<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let map: Vec<Value> = (0..ROWS).map(|row| json!({"row": format!("R{row}"), "seats": SEATS})).collect();
+    let rows = ((bench.seconds * ROWS_PER_SECOND).ceil() as usize).min(MOST_ROWS);
+    let map: Vec<Value> = (0..rows).map(|row| json!({"row": format!("R{row}"), "seats": SEATS})).collect();
     let body = json!({"eventName": "Seats", "eventDate": "2999-01-01T00:00:00Z", "seatMap": map});
-    let seated = HoldAndConfirm { event: bench.event(body).await?, next: Arc::default() };
+    let seated = HoldAndConfirm { event: bench.event(body).await?, rows, next: Arc::default() };
     // The first hold reads the seat map.
     load::run(bench.open(1).await?, Pace::rounds(1), seated.clone()).await?;
-    bench.measure(HOLD_AND_CONFIRM, BUYERS, || Pace::seconds(bench.seconds), seated, report).await?;
+    let pace = || Pace::seconds(bench.seconds);
+    let (measured, _) = bench.measure(HOLD_AND_CONFIRM, BUYERS, pace, seated, report).await?;
+    // Failures are quick, and would make a good rate.
+    if measured.statuses.keys().any(|status| *status != 201) {
+        bail!(
+            "not every seat was sold, {:?}: the event has {} seats, try fewer --seconds",
+            measured.statuses,
+            rows * SEATS
+        );
+    }
     Ok(())
 }
 

@@ -18,19 +18,15 @@ pub async fn handle(state: &AppState, messages: &[Message]) -> Vec<Result<()>> {
         tracing::debug!(%error, "notifications are stored one by one");
         HashSet::new()
     });
-    let mut results = Vec::with_capacity(messages.len());
-    for some in messages.chunks(PARALLEL) {
-        let mut handled = Vec::with_capacity(some.len());
-        for message in some {
-            handled.push(unless(stored.contains(&message.id), consumer::handle(state, message)));
+    let mut results: Vec<Result<()>> = messages.iter().map(|_| Ok(())).collect();
+    let left: Vec<usize> = (0..messages.len()).filter(|at| !stored.contains(&messages[*at].id)).collect();
+    for some in left.chunks(PARALLEL) {
+        let handled = join_all(some.iter().map(|at| consumer::handle(state, &messages[*at]))).await;
+        for (at, result) in some.iter().zip(handled) {
+            results[*at] = result;
         }
-        results.extend(join_all(handled).await);
     }
     results
-}
-
-async fn unless(done: bool, work: impl Future<Output = Result<()>>) -> Result<()> {
-    if done { Ok(()) } else { work.await }
 }
 
 /// Stores the notifications of sales to users without devices and e-mail, and returns the messages that are dealt with by that.

@@ -1,18 +1,22 @@
 -- Holds of one event. All keys share the hash tag {event}; the time is the server's, so that one clock counts.
 -- KEYS: 1 seats    hash: seat -> holding id, or 'sold'
---       2 holds    hash: holding id -> user|quantity|fence|seat,seat,...
+--       2 holds    hash: holding id -> user|quantity|fence|seat,seat,... (the quantity with zeros in front, see WIDE)
 --       3 expiry   sorted set: holding id by the millisecond at which it ends
---       4 users    hash: user -> tickets held; ' all' (no user's name has a space) -> tickets held by all
+--       4 users    hash: user -> tickets held; ' all' (no user's name has a space) -> tickets held by all; ' wide', see WIDE
 --       5 fence    the last fencing number given
 --       6 ready    exists once the sold seats are marked in `seats`
 --       7 version  the event's version, see versions.rs
 --       8 freed    how often seats of the event were freed
--- ARGV: commands, one after the other: name, number of arguments, arguments. Returns a reply for each.
+-- ARGV: commands, one after the other: name, number of arguments, arguments. Returns a reply for each: what happened, a number
+-- and a text in one string, which is less work for Redis and its client than an array of three.
 local seats, holds, expiry, users, fence, ready, version, freed = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Seconds without use after which an event's keys go. `ready` goes first: seats without marks are not taken for free.
 local KEPT, READY_KEPT = 604800, 601200
+-- Redis keeps a hash of up to 512 short values as a list, which each command searches from its start. With one value of more
+-- than 64 bytes it is a table.
+local WIDE = 65
 
 -- What all users hold together, the last fencing number, whether seats are marked: read once, written at the end.
 local all_before = tonumber(redis.call('HGET', users, ' all') or '0')
@@ -81,34 +85,36 @@ local commands = {}
 function commands.hold(first, last)
     local id, user, quantity, lasts = ARGV[first], ARGV[first + 1], tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
     local limit, available, latest = tonumber(ARGV[first + 4]), tonumber(ARGV[first + 5]), tonumber(ARGV[first + 6])
-    if latest > 0 and now > latest then return {'over', '', 0} end
+    if latest > 0 and now > latest then return 'over', 0, '' end
     if ARGV[first + 7] == '1' then
         local known = read(id)
         local ends = known and known.user == user and extend(id, now + lasts)
-        if ends then return {'ok', known.fence, ends} end
+        if ends then return 'ok', ends, known.fence end
     end
     if available < 0 then
         if is_ready == nil then is_ready = redis.call('EXISTS', ready) == 1 end
-        if not is_ready then return {'cold', '', 0} end
+        if not is_ready then return 'cold', 0, '' end
     end
     for i = first + 8, last do
-        if redis.call('HGET', seats, ARGV[i]) then return {'taken', ARGV[i], 0} end
+        if redis.call('HGET', seats, ARGV[i]) then return 'taken', 0, ARGV[i] end
     end
     if limit > 0 then
         local has = tonumber(redis.call('HGET', users, user) or '0')
-        if has + quantity > limit then return {'limit', tostring(has), 0} end
+        if has + quantity > limit then return 'limit', 0, tostring(has) end
     end
-    if available >= 0 and all + quantity > available then return {'short', '', 0} end
+    if available >= 0 and all + quantity > available then return 'short', 0, '' end
     -- Never lower than before, even when Redis has forgotten everything: numbers below the time were given earlier.
     number = math.max((number or tonumber(redis.call('GET', fence) or '0')) + 1, now * 1000)
     local fencing = string.format('%.0f', number)
     for i = first + 8, last do redis.call('HSET', seats, ARGV[i], id) end
-    redis.call('HSET', holds, id, user .. '|' .. quantity .. '|' .. fencing .. '|' .. table.concat(ARGV, ',', first + 8, last))
+    local list = table.concat(ARGV, ',', first + 8, last)
+    local wide = string.format('%0' .. WIDE .. 'd', quantity)
+    redis.call('HSET', holds, id, user .. '|' .. wide .. '|' .. fencing .. '|' .. list)
     redis.call('ZADD', expiry, now + lasts, id)
     redis.call('HINCRBY', users, user, quantity)
     all = all + quantity
     used = true
-    return {'ok', fencing, now + lasts}
+    return 'ok', now + lasts, fencing
 end
 
 -- id, milliseconds, the millisecond at which it was to end. A hold that is being confirmed does not expire meanwhile; yet
@@ -116,16 +122,16 @@ end
 function commands.claim(first)
     local lasts = tonumber(ARGV[first + 1])
     local ends = extend(ARGV[first], math.min(now, tonumber(ARGV[first + 2])) + lasts)
-    if ends then return {'ok', '', ends} end
-    return {'gone', '', 0}
+    if ends then return 'ok', ends, '' end
+    return 'gone', 0, ''
 end
 
 -- id, user
 function commands.release(first)
     local hold = read(ARGV[first])
-    if not hold or hold.user ~= ARGV[first + 1] then return {'gone', '', 0} end
+    if not hold or hold.user ~= ARGV[first + 1] then return 'gone', 0, '' end
     drop({ARGV[first]}, {})
-    return {'ok', '', 0}
+    return 'ok', 0, ''
 end
 
 -- (id, number of seats, seat...)... The seats are sold, whether or not the hold is still there.
@@ -144,11 +150,11 @@ function commands.finish(first, last)
     end
     for from = 1, #marks, 1000 do redis.call('HSET', seats, unpack(marks, from, math.min(from + 999, #marks))) end
     drop(ids, sold)
-    return {'ok', '', 0}
+    return 'ok', 0, ''
 end
 
 function commands.held()
-    return {'ok', '', all}
+    return 'ok', all, ''
 end
 
 -- version, count of freed, 'all' or 'some', (seat, 'sold' or 'free')...
@@ -157,8 +163,8 @@ end
 function commands.mark(first, last)
     local frees = false
     for i = first + 4, last, 2 do frees = frees or ARGV[i] == 'free' end
-    if (redis.call('GET', freed) or '0') ~= ARGV[first + 1] then return {'stale', '', 0} end
-    if frees and redis.call('GET', version) ~= ARGV[first] then return {'stale', '', 0} end
+    if (redis.call('GET', freed) or '0') ~= ARGV[first + 1] then return 'stale', 0, '' end
+    if frees and redis.call('GET', version) ~= ARGV[first] then return 'stale', 0, '' end
     for i = first + 3, last, 2 do
         if ARGV[i + 1] == 'sold' then
             redis.call('HSET', seats, ARGV[i], 'sold')
@@ -168,19 +174,21 @@ function commands.mark(first, last)
     end
     if ARGV[first + 2] == 'all' then redis.call('SET', ready, '1') end
     used = true
-    return {'ok', '', 0}
+    return 'ok', 0, ''
 end
 
 local replies = {}
 local i = 1
 while i <= #ARGV do
     local last = i + 1 + tonumber(ARGV[i + 1])
-    table.insert(replies, commands[ARGV[i]](i + 2, last))
+    local outcome, value, text = commands[ARGV[i]](i + 2, last)
+    table.insert(replies, outcome .. ' ' .. string.format('%.0f', value) .. ' ' .. text)
     i = last + 1
 end
 
 if number then redis.call('SET', fence, string.format('%.0f', number)) end
 if all ~= all_before then
+    if all_before == 0 then redis.call('HSET', users, ' wide', string.rep(' ', WIDE)) end
     redis.call('HINCRBY', users, ' all', all - all_before)
     -- Whatever went wrong before: without holds nobody holds anything.
     if redis.call('EXISTS', holds) == 0 then redis.call('DEL', users) end

@@ -261,14 +261,15 @@ impl Lanes {
 fn count(orders: &[Order], outcomes: &[Outcome], elapsed: Duration) {
     metrics::histogram!("ticketing_sale_batch_size").record(orders.len() as f64);
     metrics::histogram!("ticketing_sale_transaction_seconds").record(elapsed);
+    let (mut sales, mut tickets) = (0, 0);
     for (order, outcome) in orders.iter().zip(outcomes) {
-        let code = match outcome {
-            Ok(_) => "sold".into(),
-            Err(error) => error.code.clone(),
-        };
-        metrics::counter!("ticketing_sales_total", "outcome" => code).increment(1);
-        if outcome.is_ok() {
-            metrics::counter!("ticketing_tickets_sold_total").increment(u64::from(order.quantity));
+        match outcome {
+            Ok(_) => (sales, tickets) = (sales + 1, tickets + u64::from(order.quantity)),
+            Err(error) => metrics::counter!("ticketing_sales_total", "outcome" => error.code.clone()).increment(1),
         }
+    }
+    if sales > 0 {
+        metrics::counter!("ticketing_sales_total", "outcome" => "sold").increment(sales);
+        metrics::counter!("ticketing_tickets_sold_total").increment(tickets);
     }
 }

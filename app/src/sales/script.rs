@@ -18,6 +18,12 @@ const ROOM: usize = 50_000;
 /// What a command brought about: what happened, a text, a number.
 pub(super) type Reply = (String, String, i64);
 
+fn parsed(reply: &str) -> Option<Reply> {
+    let mut parts = reply.splitn(3, ' ');
+    let (outcome, number, text) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((outcome.to_owned(), text.to_owned(), number.parse().ok()?))
+}
+
 /// A command with its arguments; see `holds.lua`.
 pub(super) struct Command(Vec<String>);
 
@@ -109,14 +115,14 @@ impl HoldScript {
         for job in &jobs {
             job.command.add_to(&mut call);
         }
-        let replies: Vec<Reply> = self.kv.script(&call).await.unwrap_or_else(|error| {
+        let replies: Vec<String> = self.kv.script(&call).await.unwrap_or_else(|error| {
             tracing::debug!(%error, event, "a round without redis");
             Vec::new()
         });
         let mut replies = replies.into_iter();
         for job in jobs {
             // Who asked may have gone away.
-            let _gone = job.answer.send(replies.next());
+            let _gone = job.answer.send(replies.next().as_deref().and_then(parsed));
         }
     }
 
@@ -124,7 +130,7 @@ impl HoldScript {
     pub async fn run_alone(&self, event: u64, command: &Command) -> Result<Reply, KvError> {
         let mut call = call(event);
         command.add_to(&mut call);
-        let mut replies: Vec<Reply> = self.kv.script(&call).await?;
-        replies.pop().ok_or(KvError::Unavailable)
+        let replies: Vec<String> = self.kv.script(&call).await?;
+        replies.first().and_then(|reply| parsed(reply)).ok_or(KvError::Unavailable)
     }
 }

@@ -149,3 +149,24 @@ async fn what_redis_knows_of_an_event_goes_by_itself() {
     }
     assert!(left[5] < left[0], "seats that nothing is known of any more must not be taken for free: {left:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_hold_is_looked_for_in_a_list_of_all() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.seated_event(&admin, 1, 3, json!({})).await;
+    let hold = json!({"eventId": event, "userId": "kim", "seatIds": ["A-1", "A-2"]});
+    for _ in 0..2 {
+        let held = app.post("/api/holds", Some(&admin), hold.clone()).await.expect(201);
+        for part in ["holds", "users"] {
+            let key = format!("hold:{{{event}}}:{part}");
+            let kept: String = redis(&app, redis::cmd("OBJECT").arg("ENCODING").arg(key)).await;
+            assert_eq!(kept, "hashtable", "{part}");
+        }
+        // The last one takes all that is known of holders with it.
+        let release = json!({"holdToken": held["holdToken"]});
+        app.post("/api/holds/release", Some(&admin), release).await.expect(204);
+        let known: bool = redis(&app, redis::cmd("EXISTS").arg(format!("hold:{{{event}}}:users"))).await;
+        assert!(!known);
+    }
+}
