@@ -77,7 +77,9 @@ impl GroupView {
 
 /// Reserve for several events, all or none
 #[utoipa::path(post, path = "/api/reservation-groups", tag = "reservations", request_body = NewGroup,
-    params(("Idempotency-Key" = Option<String>, Header), ("X-Queue-Pass" = Option<String>, Header)), security(("bearer" = [])), responses(
+    params(("Idempotency-Key" = Option<String>, Header),
+        ("X-Queue-Pass" = Option<String>, Header, description = "for each event with a queue one, with commas between")),
+    security(("bearer" = [])), responses(
     (status = 201, description = "reserved", body = GroupView),
     (status = 400, description = "`bad_idempotency_key`, `invalid_body`", body = Problem),
     (status = 401, description = "`login_needed`", body = Problem),

@@ -2,7 +2,7 @@
 -- KEYS: 1 seats    hash: seat -> holding id, or 'sold'
 --       2 holds    hash: holding id -> user|quantity|fence|seat,seat,... (the quantity with zeros in front, see WIDE)
 --       3 expiry   sorted set: holding id by the millisecond at which it ends
---       4 users    hash: user -> tickets held; ' all' (no user's name has a space) -> tickets held by all; ' wide', see WIDE
+--       4 users    hash: user -> tickets held; ' all' (no user's name begins with a space) -> tickets held by all; ' wide', see WIDE
 --       5 fence    the last fencing number given
 --       6 ready    exists once the sold seats are marked in `seats`
 --       7 version  the event's version, see versions.rs

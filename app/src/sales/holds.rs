@@ -1,6 +1,6 @@
 //! Holds: for some minutes, others keep away from what somebody is about to buy. One Lua script, all seats or none.
 
-use super::script::{Command, HoldScript, freed_key, seats_key};
+use super::script::{Command, HoldScript, freed_key, seats_key, users_key};
 use super::{Order, tickets};
 use crate::config::LimitArgs;
 use crate::db;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// How long a hold lasts at least once its confirmation has begun: longer than a sale takes
 /// while there is a database.
 const CLAIM_MILLISECONDS: u32 = 20_000;
+
+/// Events whose held tickets are asked for in one request.
+const COUNTED: usize = 500;
 
 /// What a hold token says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -260,6 +263,25 @@ impl Holds {
                 0
             }
         }
+    }
+
+    /// Tickets of some events together that are held at the moment.
+    pub async fn held_of(&self, events: &[u64]) -> Result<u64, KvError> {
+        let mut sum = 0;
+        for some in events.chunks(COUNTED) {
+            let mut pipeline = redis::pipe();
+            for event in some {
+                pipeline.hget(users_key(*event), " all");
+            }
+            let counts: Vec<Option<i64>> = self.kv.pipe(&pipeline).await?;
+            for (event, count) in some.iter().zip(counts) {
+                // Holds may have ended since; the script drops those first.
+                if count.is_some_and(|count| count > 0) {
+                    sum += u64::from(self.held(*event).await);
+                }
+            }
+        }
+        Ok(sum)
     }
 
     /// What tells whether seats were sold or freed since: the event's version, and how often seats were freed.

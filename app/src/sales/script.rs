@@ -67,6 +67,11 @@ pub(super) fn seats_key(event: u64) -> String {
     format!("hold:{{{event}}}:seats")
 }
 
+/// The key of how many tickets each user holds, and all together.
+pub(super) fn users_key(event: u64) -> String {
+    format!("hold:{{{event}}}:users")
+}
+
 /// The key that counts how often seats of an event were freed.
 pub(super) fn freed_key(event: u64) -> String {
     format!("hold:{{{event}}}:freed")

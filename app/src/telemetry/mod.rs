@@ -113,7 +113,14 @@ pub async fn imbalances(pool: &MySqlPool) -> Result<Vec<Imbalance>, sqlx::Error>
     .await
 }
 
-/// Checks the books until the task is dropped.
+/// How many tickets of all coming events are held at the moment.
+pub async fn held(state: &AppState) -> crate::error::Result<u64> {
+    let events = sqlx::query_scalar("SELECT id FROM events WHERE event_date > UTC_TIMESTAMP(3)");
+    let events: Vec<u64> = db::within(db::LONGEST, events.fetch_all(&state.db)).await?;
+    Ok(state.sales.holds.held_of(&events).await?)
+}
+
+/// Checks the books, and counts what is held, until the task is dropped.
 pub async fn audit(state: &AppState) {
     loop {
         let mut pause = AUDIT_PAUSE;
@@ -131,6 +138,10 @@ pub async fn audit(state: &AppState) {
                 tracing::debug!(%error, "the books could not be checked");
                 pause = Duration::from_secs(1);
             }
+        }
+        match held(state).await {
+            Ok(held) => metrics::gauge!("ticketing_tickets_held").set(held as f64),
+            Err(error) => tracing::debug!(%error, "held tickets could not be counted"),
         }
         if let Some(handle) = metrics() {
             handle.run_upkeep();

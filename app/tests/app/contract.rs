@@ -365,3 +365,30 @@ async fn another_instance_sees_a_sale_at_once() {
         assert_eq!((other.available(event).await, app.available(event).await), (left, left));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_office_sells_to_any_name() {
+    let app = App::start().await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 10, json!({})).await;
+    let seated = app.seated_event(&admin, 1, 3, json!({})).await;
+    let name = "김 민수 | 'Kim, Min-su'";
+    let order = json!({"eventId": event, "userId": name, "quantity": 1});
+    let sold = app.post("/api/reservations", Some(&admin), order).await.expect(201);
+    assert_eq!(sold["userId"], name);
+    let hold = json!({"eventId": seated, "userId": name, "seatIds": ["A-1"]});
+    let held = app.post("/api/holds", Some(&admin), hold).await.expect(201);
+    let confirm = json!({"holdToken": held["holdToken"]});
+    app.post("/api/reservations/confirm", Some(&admin), confirm).await.expect(201);
+    let path = "/api/reservations/user/%EA%B9%80%20%EB%AF%BC%EC%88%98%20%7C%20%27Kim%2C%20Min-su%27";
+    let all = app.get(path, Some(&admin)).await.expect(200);
+    assert_eq!(all.as_array().map(Vec::len), Some(2), "{all}");
+    for strange in ["", " ", " kim", "kim ", " all", "kim\tlee", "kim\nlee", &"x".repeat(65)] {
+        for (path, body) in [
+            ("/api/reservations", json!({"eventId": event, "userId": strange, "quantity": 1})),
+            ("/api/holds", json!({"eventId": seated, "userId": strange, "seatIds": ["A-2"]})),
+        ] {
+            app.post(path, Some(&admin), body).await.problem(422, "bad_user_id");
+        }
+    }
+}

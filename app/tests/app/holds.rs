@@ -5,6 +5,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use ticketing::accounts::Role;
+use ticketing::telemetry;
 
 async fn redis<T: redis::FromRedisValue>(app: &App, command: &redis::Cmd) -> T {
     app.state.kv.run(command).await.expect("Redis answers")
@@ -169,4 +170,24 @@ async fn no_hold_is_looked_for_in_a_list_of_all() {
         let known: bool = redis(&app, redis::cmd("EXISTS").arg(format!("hold:{{{event}}}:users"))).await;
         assert!(!known);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_counted() {
+    let app = App::with(&["--hold-seconds", "2"]).await;
+    let admin = app.user(Role::Admin).await;
+    let seated = app.seated_event(&admin, 1, 3, json!({})).await;
+    let general = app.event(&admin, 10, json!({})).await;
+    assert_eq!(telemetry::held(&app.state).await.expect("counted"), 0);
+    let seats = json!({"eventId": seated, "userId": "kim", "seatIds": ["A-1", "A-2"]});
+    let held = app.post("/api/holds", Some(&admin), seats).await.expect(201);
+    let tickets = json!({"eventId": general, "userId": "kim", "quantity": 3});
+    app.post("/api/holds", Some(&admin), tickets).await.expect(201);
+    assert_eq!(telemetry::held(&app.state).await.expect("counted"), 5);
+    let confirm = json!({"holdToken": held["holdToken"]});
+    app.post("/api/reservations/confirm", Some(&admin), confirm).await.expect(201);
+    assert_eq!(telemetry::held(&app.state).await.expect("counted"), 3);
+    // Holds end by themselves, though nobody asks for the event.
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(telemetry::held(&app.state).await.expect("counted"), 0);
 }

@@ -22,7 +22,7 @@ async fn metrics_tell_about_sales_but_not_through_a_load_balancer() {
     let mut metrics = app.get("/metrics", None).await;
     // The books are checked in the background.
     for _ in 0..100 {
-        if metrics.text.contains("ticketing_oversold_tickets") {
+        if metrics.text.contains("ticketing_tickets_held") {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -35,6 +35,7 @@ async fn metrics_tell_about_sales_but_not_through_a_load_balancer() {
         "ticketing_cache_reads_total",
         "ticketing_database_connections",
         "ticketing_oversold_tickets 0",
+        "ticketing_tickets_held",
     ] {
         assert!(metrics.text.contains(name), "{name} is missing in:\n{}", metrics.text);
     }

@@ -82,6 +82,35 @@ async fn only_who_was_let_in_can_buy_and_one_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_needs_a_pass_for_each_of_its_queues() {
+    let app = App::start().await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let mut passes = Vec::new();
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let event = app.event(&admin, 10, queue(100.0, 1)).await;
+        enter(&app, event, &kim).await;
+        passes.push(pass(&app, event, &kim).await);
+        events.push(event);
+    }
+    let items: Vec<_> = events.iter().map(|event| json!({"eventId": event, "quantity": 1})).collect();
+    let group = Some(json!({"userId": kim.id, "items": items}));
+    let path = "/api/reservation-groups";
+    for pass in &passes {
+        let headers = [("x-queue-pass", pass.as_str())];
+        app.send(hyper::Method::POST, path, Some(&kim), &headers, group.clone()).await.problem(403, "pass_needed");
+    }
+    // In headers of their own, or in one as a list.
+    let headers: Vec<_> = passes.iter().map(|pass| ("x-queue-pass", pass.as_str())).collect();
+    app.send(hyper::Method::POST, path, Some(&kim), &headers, group.clone()).await.expect(201);
+    for event in &events {
+        enter(&app, *event, &kim).await;
+    }
+    let list = format!("{}, {}", pass(&app, events[1], &kim).await, pass(&app, events[0], &kim).await);
+    app.send(hyper::Method::POST, path, Some(&kim), &[("x-queue-pass", list.as_str())], group).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_are_let_in_in_order_and_at_the_rate_that_the_admin_sets() {
     let app = App::start().await;
     let admin = app.user(Role::Admin).await;
