@@ -225,6 +225,25 @@ pub fn is_contention(error: &sqlx::Error) -> bool {
     matches!(code(error), Some(DEADLOCK | LOCK_WAIT_TIMEOUT))
 }
 
+/// Attempts of a transaction that others made give way.
+const ATTEMPTS: u32 = 5;
+
+/// Carries out a transaction, again when others make it give way. An error means that nothing happened, as long as `work` rolls
+/// back.
+pub async fn despite_contention<T, F>(mut work: impl FnMut() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Err(error) if is_contention(&error) && attempt < ATTEMPTS => attempt += 1,
+            outcome => return outcome,
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
+    }
+}
+
 /// The database could not be reached, went away, or had no connection free in time. After such an error it is
 /// unknown whether a commit took place.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {

@@ -7,7 +7,6 @@ use crate::db;
 use crate::error::{ApiError, Result};
 use crate::waitlist;
 use sqlx::MySqlConnection;
-use std::time::Duration;
 
 struct Cancelled {
     event_id: u64,
@@ -17,22 +16,10 @@ struct Cancelled {
 impl Sales {
     /// Cancels a reservation and refunds it. 404 when there is none that is active.
     pub async fn cancel(&self, caller: &Caller, id: u64, reason: &str) -> Result<()> {
-        for attempt in 1.. {
-            let error = match self.cancel_once(caller, id, reason).await {
-                Ok(Ok(cancelled)) => {
-                    metrics::counter!("ticketing_cancellations_total").increment(1);
-                    self.stock_freed(cancelled.event_id, &cancelled.seats).await;
-                    return Ok(());
-                }
-                Ok(Err(refused)) => return Err(refused),
-                Err(error) => error,
-            };
-            if !db::is_contention(&error) || attempt >= 5 {
-                return Err(error.into());
-            }
-            tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
-        }
-        Err(ApiError::internal("unreachable"))
+        let cancelled = db::despite_contention(|| self.cancel_once(caller, id, reason)).await??;
+        metrics::counter!("ticketing_cancellations_total").increment(1);
+        self.stock_freed(cancelled.event_id, &cancelled.seats).await;
+        Ok(())
     }
 
     async fn cancel_once(&self, caller: &Caller, id: u64, reason: &str) -> Result<Result<Cancelled>, sqlx::Error> {

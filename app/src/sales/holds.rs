@@ -1,6 +1,6 @@
 //! Holds: for some minutes, others keep away from what somebody is about to buy. One Lua script, all seats or none.
 
-use super::script::{Command, HoldScript, freed_key, seats_key, users_key};
+use super::script::{Command, HoldScript, key};
 use super::{Order, tickets};
 use crate::config::LimitArgs;
 use crate::db;
@@ -271,7 +271,7 @@ impl Holds {
         for some in events.chunks(COUNTED) {
             let mut pipeline = redis::pipe();
             for event in some {
-                pipeline.hget(users_key(*event), " all");
+                pipeline.hget(key(*event, "users"), " all");
             }
             let counts: Vec<Option<i64>> = self.kv.pipe(&pipeline).await?;
             for (event, count) in some.iter().zip(counts) {
@@ -287,13 +287,13 @@ impl Holds {
     /// What tells whether seats were sold or freed since: the event's version, and how often seats were freed.
     async fn moment(&self, event: u64) -> Result<[String; 2], KvError> {
         let version = self.versions.current(event).await.ok_or(KvError::Unavailable)?;
-        let freed: Option<u64> = self.kv.run(&redis::Cmd::get(freed_key(event))).await?;
+        let freed: Option<u64> = self.kv.run(&redis::Cmd::get(key(event, "freed"))).await?;
         Ok([version.to_string(), freed.unwrap_or(0).to_string()])
     }
 
     /// To be called after the commit that freed seats, before their marks are changed.
     pub async fn freed(&self, event: u64) -> Result<(), KvError> {
-        self.kv.run(&redis::Cmd::incr(freed_key(event), 1)).await
+        self.kv.run(&redis::Cmd::incr(key(event, "freed"), 1)).await
     }
 
     /// Marks all sold seats of an event, once for all who ask meanwhile: when it is first used, and after Redis has
@@ -342,7 +342,7 @@ impl Holds {
         if seats.is_empty() {
             return Ok(());
         }
-        let marks: Vec<Option<String>> = self.kv.run(redis::cmd("HMGET").arg(seats_key(event)).arg(seats)).await?;
+        let marks: Vec<Option<String>> = self.kv.run(redis::cmd("HMGET").arg(key(event, "seats")).arg(seats)).await?;
         match marks.iter().all(|mark| mark.as_deref() == Some("sold")) {
             true => Ok(()),
             false => self.mark(event, seats).await,
@@ -374,7 +374,7 @@ impl Holds {
     pub async fn seat_marks(&self, event: u64) -> Option<Vec<(String, bool)>> {
         for _ in 0..3 {
             let mut pipeline = redis::pipe();
-            pipeline.exists(format!("hold:{{{event}}}:ready")).hgetall(seats_key(event));
+            pipeline.exists(key(event, "ready")).hgetall(key(event, "seats"));
             // Holds that have ended are dropped by the next script; ask for that first.
             self.held(event).await;
             let (ready, marks): (bool, Vec<(String, String)>) = self.kv.pipe(&pipeline).await.ok()?;

@@ -62,27 +62,17 @@ pub(super) struct HoldScript {
     rounds: Arc<Rounds<Job>>,
 }
 
-/// The key of what is known of an event's seats.
-pub(super) fn seats_key(event: u64) -> String {
-    format!("hold:{{{event}}}:seats")
-}
-
-/// The key of how many tickets each user holds, and all together.
-pub(super) fn users_key(event: u64) -> String {
-    format!("hold:{{{event}}}:users")
-}
-
-/// The key that counts how often seats of an event were freed.
-pub(super) fn freed_key(event: u64) -> String {
-    format!("hold:{{{event}}}:freed")
+/// The key of a part of what is known of an event's holds; `holds.lua` says what each part is.
+pub(super) fn key(event: u64, part: &str) -> String {
+    format!("hold:{{{event}}}:{part}")
 }
 
 fn call(event: u64) -> ScriptInvocation<'static> {
     let mut call = SCRIPT.prepare_invoke();
     for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
-        call.key(format!("hold:{{{event}}}:{part}"));
+        call.key(key(event, part));
     }
-    call.key(versions::key(event)).key(freed_key(event));
+    call.key(versions::key(event)).key(key(event, "freed"));
     call
 }
 

@@ -11,7 +11,6 @@ use crate::state::AppState;
 pub use attempts::Attempts;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -154,9 +153,6 @@ struct Ticket {
     check_in_nonce: Option<String>,
 }
 
-/// Attempts of one check-in.
-const ATTEMPTS: u32 = 5;
-
 async fn use_tickets(
     state: &AppState,
     event_id: u64,
@@ -164,17 +160,8 @@ async fn use_tickets(
     value: &str,
     nonce: Option<&str>,
 ) -> Result<CheckedIn> {
-    let mut attempt = 1;
-    loop {
-        match use_tickets_once(state, event_id, column, value, nonce).await {
-            Ok(outcome) => return outcome,
-            // Who cancels meanwhile locks the reservation first, and then its tickets.
-            Err(error) if db::is_contention(&error) && attempt < ATTEMPTS => {}
-            Err(error) => return Err(error.into()),
-        }
-        attempt += 1;
-        tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
-    }
+    // Who cancels meanwhile locks the reservation first, and then its tickets.
+    db::despite_contention(|| use_tickets_once(state, event_id, column, value, nonce)).await?
 }
 
 async fn use_tickets_once(
