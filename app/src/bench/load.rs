@@ -1,28 +1,34 @@
 //! The load generator: HTTP/1.1 over connections that stay open, in a closed loop for limits and in an open loop for
 //! latencies.
+//!
+//! It shares the processors with what it measures, so it does no more than it must: a request is one write, and of an
+//! answer only status and length are read.
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use hdrhistogram::Histogram;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// Headers of an answer, at most.
+const HEADERS: usize = 32;
+/// What is read at once, in bytes.
+const READ: usize = 4096;
 
 /// One open connection.
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    stream: TcpStream,
     /// What every request has
-    headers: HeaderMap,
+    headers: String,
+    /// What was read and belongs to no answer yet
+    unread: BytesMut,
 }
 
 impl Connection {
@@ -30,28 +36,33 @@ impl Connection {
     pub async fn open(address: SocketAddr, token: Option<Arc<str>>) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::try_from(address.to_string())?);
-        if let Some(token) = token {
-            headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
-        }
-        Ok(Self { sender, headers })
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        Ok(Self { stream, headers: format!("host: {address}\r\n{token}"), unread: BytesMut::new() })
     }
 
-    /// Sends a request and returns the status and body.
-    pub async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Bytes)> {
-        let mut request = Request::builder().method(method).uri(path).body(Full::default())?;
-        *request.headers_mut() = self.headers.clone();
-        if let Some(body) = body {
-            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *request.body_mut() = Full::new(Bytes::from(body.to_string()));
+    /// Sends a request, with JSON as its body, and returns the status and body.
+    pub async fn send(&mut self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<(u16, Bytes)> {
+        let headers = &self.headers;
+        let request = match body {
+            None => format!("{method} {path} HTTP/1.1\r\n{headers}\r\n"),
+            Some(body) => format!(
+                "{method} {path} HTTP/1.1\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        };
+        self.stream.write_all(request.as_bytes()).await?;
+        loop {
+            if let Some((status, head, length)) = answer(&self.unread)?
+                && self.unread.len() >= head + length
+            {
+                self.unread.advance(head);
+                return Ok((status, self.unread.split_to(length).freeze()));
+            }
+            self.unread.reserve(READ);
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                bail!("the connection was closed before an answer");
+            }
         }
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let status = response.status().as_u16();
-        Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 
     /// Like [`Connection::send`]; any status but `wanted` is an error.
@@ -59,7 +70,7 @@ impl Connection {
         &mut self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<String>,
         wanted: u16,
     ) -> anyhow::Result<T> {
         let (status, bytes) = self.send(method, path, body).await?;
@@ -68,6 +79,16 @@ impl Connection {
         }
         serde_json::from_slice(&bytes).with_context(|| format!("{path} answered something else"))
     }
+}
+
+/// Status, length of the head and length of the body of an answer, once its head is there.
+fn answer(read: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut answer = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = answer.parse(read)? else { return Ok(None) };
+    let length = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length = std::str::from_utf8(length.context("an answer doesn't tell its length")?.value)?.parse()?;
+    Ok(Some((answer.code.context("an answer has no status")?, head, length)))
 }
 
 /// What a run measured.
@@ -228,6 +249,15 @@ pub async fn open(address: SocketAddr, token: Option<&Arc<str>>, count: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_read_once_its_head_is_there() {
+        let whole = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nhi";
+        assert_eq!(answer(whole).expect("HTTP"), Some((201, 43, 2)));
+        assert_eq!(answer(&whole[..42]).expect("HTTP"), None);
+        assert!(answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert!(answer(b"SSH-2.0").is_err());
+    }
 
     #[test]
     fn stages_make_as_many_rounds_as_their_rates_say() {

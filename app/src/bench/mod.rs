@@ -109,7 +109,8 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     report.figure("start to ready", ready.as_secs_f64() * 1000.0, "ms");
     let mut connection = Connection::open(service.address, None).await?;
     let login = json!({"email": "bench@example.com", "password": password});
-    let session: serde_json::Value = connection.json(hyper::Method::POST, "/api/auth/login", Some(&login), 200).await?;
+    let session: serde_json::Value =
+        connection.json(hyper::Method::POST, "/api/auth/login", Some(login.to_string()), 200).await?;
     let token: Arc<str> = session["accessToken"].as_str().context("no token")?.into();
     let processes = Processes(vec![
         ("service", service.pid()?),
