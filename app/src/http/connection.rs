@@ -1,8 +1,8 @@
 //! One connection: in hyper's hands while a request is under way, a bare socket in between.
 //!
 //! hyper keeps 16 KiB of buffers for a connection for as long as it lives. Ten thousand browsers that wait for a sale
-//! to open would cost 160 MiB for nothing, so a connection that has answered all it was asked is taken out of hyper,
-//! and comes back to it with the next byte.
+//! to open would cost 160 MiB for nothing, so where there are many, a connection that has answered all it was asked is
+//! taken out of hyper, and comes back to it with the next byte.
 
 use super::site::Site;
 use axum::body::Body;
@@ -29,8 +29,10 @@ use tower::ServiceExt;
 
 /// Connections that begin a request at the same time. What more comes stays in the sockets' buffers.
 const ACTIVE: usize = 256;
+/// Up to so many connections are left in hyper between requests, which saves making one anew for each request.
+const FEW: usize = 512;
 /// A request that takes longer than this (a sale that waits for others, a stream of events) lets the next begin.
-const SLOW: Duration = Duration::from_millis(250);
+const SLOW: Duration = Duration::from_millis(500);
 
 /// What all connections share.
 pub struct Shared {
@@ -43,16 +45,36 @@ pub struct Shared {
     /// Cancelled when connections are to end after what is under way
     pub closing: CancellationToken,
     active: Semaphore,
+    /// Connections at the moment
+    open: AtomicUsize,
+}
+
+/// A connection that counts.
+struct Counted<'s>(&'s AtomicUsize);
+
+impl<'s> Counted<'s> {
+    fn new(open: &'s AtomicUsize) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(open)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
     /// Nothing is connected yet.
     pub fn new(site: Arc<Site>, builder: http1::Builder, idle: Duration) -> Self {
-        Self { site, builder, idle, closing: CancellationToken::new(), active: Semaphore::new(ACTIVE) }
+        let (closing, active) = (CancellationToken::new(), Semaphore::new(ACTIVE));
+        Self { site, builder, idle, closing, active, open: AtomicUsize::new(0) }
     }
 
     /// Serves a connection until it ends.
     pub async fn serve(&self, mut stream: TcpStream, peer: SocketAddr) -> Result<(), hyper::Error> {
+        let _counted = Counted::new(&self.open);
         let mut unread = Bytes::new();
         loop {
             if unread.is_empty() && !self.speaks(&stream).await {
@@ -77,8 +99,8 @@ impl Shared {
         }
     }
 
-    /// Lets hyper serve until everything is answered; then gives the socket back, with what was read of the next
-    /// request. None when the connection has ended.
+    /// Lets hyper serve until everything is answered and there are many connections; then gives the socket back, with what
+    /// was read of the next request. None when the connection has ended.
     async fn answer(
         &self,
         stream: TcpStream,
@@ -101,7 +123,12 @@ impl Shared {
             }
             match served.poll(context) {
                 Poll::Ready(result) => return Poll::Ready(Some(result)),
-                Poll::Pending if activity.is_idle() && !closed => return Poll::Ready(None),
+                Poll::Pending if activity.is_idle() && !closed => {
+                    if self.open.load(Ordering::Relaxed) > FEW {
+                        return Poll::Ready(None);
+                    }
+                    permit = None;
+                }
                 Poll::Pending => {}
             }
             if permit.is_some() && slow.as_mut().poll(context).is_ready() {
