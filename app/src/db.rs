@@ -165,15 +165,17 @@ pub async fn now_ms(pool: &MySqlPool) -> Result<i64, sqlx::Error> {
 
 /// Rows of one statement, at most.
 const MOST_ROWS: usize = 128;
-/// Up to here there are statements for sizes between the powers of two as well. Longer ones are expensive to prepare,
-/// since the server describes every parameter.
-const FINE: usize = 32;
+/// From here on the sizes of statements are multiples of half as much.
+const COARSE: usize = 32;
 
 /// How many rows a statement for some of `rows` has: few different sizes, since each is a statement that the server
 /// has to prepare for every connection.
-fn size(rows: usize) -> usize {
-    let power = 1 << rows.clamp(1, MOST_ROWS).ilog2();
-    if rows >= power + power / 2 && power > 1 && power < FINE { power + power / 2 } else { power }
+pub fn size(rows: usize) -> usize {
+    if rows >= COARSE {
+        return rows.min(MOST_ROWS) / (COARSE / 2) * (COARSE / 2);
+    }
+    let power = 1 << rows.max(1).ilog2();
+    if rows >= power + power / 2 && power > 1 { power + power / 2 } else { power }
 }
 
 /// Cuts rows into pieces for one multi-row statement each, of few different sizes.
@@ -188,7 +190,9 @@ pub fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 /// Lengthens the values of an `IN` list by its last one, so that there are lists of few different sizes.
 pub fn pad<T: Clone>(values: &mut Vec<T>) {
     if let Some(last) = values.last().cloned() {
-        values.resize(values.len().next_power_of_two(), last);
+        let length = values.len();
+        let padded = if length > COARSE { length.next_multiple_of(COARSE / 2) } else { length.next_power_of_two() };
+        values.resize(padded, last);
     }
 }
 
@@ -272,10 +276,10 @@ mod tests {
         for length in 0..=rows.len() {
             let pieces: Vec<&[usize]> = pieces(&rows[..length]).collect();
             assert_eq!(pieces.concat(), rows[..length]);
-            assert!(length == 0 || pieces.len() <= 5 + length / MOST_ROWS, "{length} rows in {} pieces", pieces.len());
+            assert!(length == 0 || pieces.len() <= 4 + length / MOST_ROWS, "{length} rows in {} pieces", pieces.len());
             sizes.extend(pieces.iter().map(|piece| piece.len()));
         }
-        assert_eq!(Vec::from_iter(sizes), [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128]);
+        assert_eq!(Vec::from_iter(sizes), [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128]);
     }
 
     #[test]
@@ -283,6 +287,9 @@ mod tests {
         let mut values = vec!['a', 'b', 'c'];
         pad(&mut values);
         assert_eq!(values, ['a', 'b', 'c', 'c']);
+        let mut many = vec![7; 65];
+        pad(&mut many);
+        assert_eq!(many, vec![7; 80]);
         let mut none: Vec<u8> = Vec::new();
         pad(&mut none);
         assert!(none.is_empty());

@@ -116,18 +116,21 @@ async fn end(
         .bind(event_id)
         .execute(&mut *connection)
         .await?;
-    let payloads = owed.iter().map(|one| {
-        let own: Vec<&str> = seats.iter().filter(|(id, _)| *id == one.id).map(|(_, seat)| seat.as_str()).collect();
-        json!({
-            "reservationId": one.id,
-            "eventId": event_id,
-            "userId": one.user_id,
-            "quantity": one.quantity,
-            "amount": one.refund(),
-            "seats": own,
+    let payloads: Vec<_> = owed
+        .iter()
+        .map(|one| {
+            let own: Vec<&str> = seats.iter().filter(|(id, _)| *id == one.id).map(|(_, seat)| seat.as_str()).collect();
+            json!({
+                "reservationId": one.id,
+                "eventId": event_id,
+                "userId": one.user_id,
+                "quantity": one.quantity,
+                "amount": one.refund(),
+                "seats": own,
+            })
         })
-    });
-    outbox::write(connection, event_id, CANCELLED, payloads).await?;
+        .collect();
+    outbox::write(connection, event_id, CANCELLED, &payloads).await?;
     Ok(seats.into_iter().map(|(_, seat)| seat).collect())
 }
 
@@ -143,8 +146,8 @@ async fn close_waitlist(connection: &mut MySqlConnection, event_id: u64) -> Resu
         .bind(event_id)
         .execute(&mut *connection)
         .await?;
-    let payloads = waiting.into_iter().map(|user| json!({"userId": user, "eventId": event_id}));
-    outbox::write(connection, event_id, WAITLIST_CLOSED, payloads).await
+    let payloads: Vec<_> = waiting.into_iter().map(|user| json!({"userId": user, "eventId": event_id})).collect();
+    outbox::write(connection, event_id, WAITLIST_CLOSED, &payloads).await
 }
 
 /// A statement that ends in a list of identifiers.

@@ -59,6 +59,11 @@ impl Messaging {
         })
     }
 
+    /// Whether there is a platform application through which devices are reached.
+    pub fn pushes(&self) -> bool {
+        self.args.sns_platform_arn.is_some()
+    }
+
     /// Whether there is a topic for e-mail.
     pub fn sends_email(&self) -> bool {
         self.args.sns_email_topic_arn.is_some()

@@ -25,8 +25,13 @@ pub async fn notify(state: &AppState, message: &Message, text: &str) -> Result<(
     if stored.rows_affected() == 0 && !is_pending(state, message, user_id).await? {
         return Ok(());
     }
-    email(state, user_id, text).await?;
-    let outcome = push(state, user_id, text).await?.unwrap_or("NONE");
+    if state.messaging.sends_email() {
+        email(state, user_id, text).await?;
+    }
+    let outcome = match state.messaging.pushes() {
+        true => push(state, user_id, text).await?.unwrap_or("NONE"),
+        false => "NONE",
+    };
     sqlx::query("UPDATE notifications SET push = ? WHERE message_id = ? AND user_id = ?")
         .bind(outcome)
         .bind(message.id)

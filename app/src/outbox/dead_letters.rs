@@ -27,8 +27,7 @@ pub async fn list(pool: &MySqlPool) -> Result<Vec<DeadLetter>, sqlx::Error> {
         .await
 }
 
-/// Puts some back into the outbox, or all where none is named; returns how many. Each keeps its identifier, by which
-/// what it has brought about already is known.
+/// Puts some back into the outbox, or all where none is named; returns how many.
 pub async fn requeue(pool: &MySqlPool, ids: &[u64]) -> Result<usize, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let mut sql = QueryBuilder::new("SELECT id FROM dead_letters");
@@ -41,12 +40,7 @@ pub async fn requeue(pool: &MySqlPool, ids: &[u64]) -> Result<usize, sqlx::Error
     }
     let found: Vec<u64> = sql.push(" FOR UPDATE").build_query_scalar().fetch_all(&mut *tx).await?;
     for id in &found {
-        for sql in [
-            "INSERT INTO outbox (id, kind, event_id, payload) SELECT id, kind, event_id, payload FROM dead_letters WHERE id = ?",
-            "DELETE FROM dead_letters WHERE id = ?",
-        ] {
-            sqlx::query(sql).bind(id).execute(&mut *tx).await?;
-        }
+        super::take_back(&mut tx, "dead_letters", *id).await?;
     }
     tx.commit().await?;
     Ok(found.len())

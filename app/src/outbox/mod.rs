@@ -9,11 +9,14 @@ pub mod relay;
 use crate::db;
 use crate::sales::ReservationView;
 use crate::telemetry::traces;
-use serde_json::{Value, json};
-use sqlx::{MySqlConnection, QueryBuilder};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, MySqlConnection, QueryBuilder};
 
 /// Attempts before a message is kept aside, and an order that it asks for is given up.
 const ATTEMPTS: u32 = 3;
+/// Messages in one row, at most. A message without an identifier of its own is numbered by its row, in steps of as many.
+const MESSAGES: usize = 32;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -43,34 +46,64 @@ impl Message {
 }
 
 /// What messages tell about a reservation.
-pub fn reservation_payload(view: &ReservationView) -> Value {
-    json!({
-        "reservationId": view.reservation_id,
-        "eventId": view.event_id,
-        "userId": view.user_id,
-        "quantity": view.quantity,
-        "amount": view.amount,
-        "seats": view.tickets.iter().filter_map(|ticket| ticket.seat_id.as_deref()).collect::<Vec<_>>(),
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationPayload<'a> {
+    reservation_id: u64,
+    event_id: u64,
+    user_id: &'a str,
+    quantity: u32,
+    amount: u64,
+    seats: Vec<&'a str>,
 }
 
-/// Writes one row per payload.
+impl<'a> ReservationPayload<'a> {
+    /// Of this reservation.
+    pub fn of(view: &'a ReservationView) -> Self {
+        Self {
+            reservation_id: view.reservation_id,
+            event_id: view.event_id,
+            user_id: &view.user_id,
+            quantity: view.quantity,
+            amount: view.amount,
+            seats: view.tickets.iter().filter_map(|ticket| ticket.seat_id.as_deref()).collect(),
+        }
+    }
+}
+
+/// Writes a message for each payload.
 pub async fn write(
     connection: &mut MySqlConnection,
     event_id: u64,
     kind: &str,
-    payloads: impl Iterator<Item = Value>,
+    payloads: &[impl Serialize],
 ) -> Result<(), sqlx::Error> {
-    let payloads: Vec<String> = payloads.map(|payload| payload.to_string()).collect();
+    let rows = payloads.chunks(MESSAGES).map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+    let rows = rows.map_err(|error| sqlx::Error::Encode(error.into()))?;
     let trace = traces::current();
-    for piece in db::pieces(&payloads) {
-        QueryBuilder::new("INSERT INTO outbox (kind, event_id, payload, traceparent) ")
-            .push_values(piece, |mut row, payload| {
-                row.push_bind(kind).push_bind(event_id).push_bind(payload).push_bind(&trace);
+    for piece in db::pieces(&rows) {
+        QueryBuilder::new("INSERT INTO outbox_batches (kind, event_id, payloads, traceparent) ")
+            .push_values(piece, |mut row, payloads| {
+                row.push_bind(kind).push_bind(event_id).push_bind(payloads).push_bind(&trace);
             })
             .build()
             .execute(&mut *connection)
             .await?;
+    }
+    Ok(())
+}
+
+/// Moves a message into the outbox from a table that has a row for each. It keeps its identifier, by which what it has
+/// brought about already is known.
+async fn take_back(connection: &mut MySqlConnection, table: &'static str, id: u64) -> Result<(), sqlx::Error> {
+    for sql in [
+        format!(
+            "INSERT INTO outbox_batches (first_id, kind, event_id, payloads) \
+             SELECT id, kind, event_id, CONCAT('[', payload, ']') FROM {table} WHERE id = ?"
+        ),
+        format!("DELETE FROM {table} WHERE id = ?"),
+    ] {
+        sqlx::query(AssertSqlSafe(sql)).bind(id).execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -1,41 +1,48 @@
 //! The relay: takes messages out of the outbox and passes them on, at least once and each to one relay at a time.
 
 use super::messaging::Failure;
-use super::{ATTEMPTS, Message, bulk};
+use super::{ATTEMPTS, MESSAGES, Message, bulk};
 use crate::db;
 use crate::events::settle;
 use crate::sales::requests;
 use crate::state::AppState;
 use crate::waitlist;
+use serde_json::Value;
 use sqlx::{MySql, MySqlConnection, QueryBuilder, Transaction};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Messages that are taken at once.
-const BATCH: u32 = 96;
+/// Rows that are taken at once.
+const BATCH: u32 = 32;
 /// Messages that a batch of SNS holds.
 const PUBLISHED: usize = 10;
+/// How long messages may gather that are few: a round costs something, however many there are in it.
+const GATHERING: Duration = Duration::from_millis(200);
 /// How long messages wait that failed, or that nobody took.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long they wait at most while nobody takes any.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often to look for what instances write that don't know of batches yet.
+const ADOPTED: Duration = Duration::from_secs(1);
 
+/// Messages of one kind, about one event.
 #[derive(sqlx::FromRow)]
 struct Row {
     id: u64,
+    first_id: Option<u64>,
     kind: String,
     event_id: u64,
-    payload: String,
+    payloads: String,
     attempts: u32,
     traceparent: Option<String>,
 }
 
 /// What became of a batch.
 enum Round {
-    /// There was none
-    Idle,
-    /// All of it was passed on
+    /// All of it was passed on, if there was any
     Done,
+    /// That too, and there may be more already
+    Full,
     /// Some of it will be tried again
     Failed,
     /// Nobody took it, or the rest of it
@@ -44,13 +51,19 @@ enum Round {
 
 /// Relays until the task is dropped.
 pub async fn run(state: &AppState) {
-    let mut away = 0;
+    let (mut away, mut adopted) = (0, None);
     loop {
+        if adopted.is_none_or(|last: Instant| last.elapsed() > ADOPTED) {
+            if let Err(error) = db::within(db::LONGEST, adopt(state)).await {
+                tracing::debug!(%error, "an earlier release's messages wait");
+            }
+            adopted = Some(Instant::now());
+        }
         let round = once(state).await;
         away = if matches!(round, Ok(Round::Away)) { away + 1 } else { 0 };
         let pause = match round {
-            Ok(Round::Idle) => Duration::from_millis(200),
-            Ok(Round::Done) => Duration::ZERO,
+            Ok(Round::Done) => GATHERING,
+            Ok(Round::Full) => Duration::ZERO,
             Ok(Round::Failed) => PAUSE,
             Ok(Round::Away) => backoff(away),
             Err(error) => {
@@ -67,14 +80,29 @@ fn backoff(rounds: u32) -> Duration {
     PAUSE.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }
 
+/// Takes over what instances of an earlier release have written, with a row for each message.
+async fn adopt(state: &AppState) -> Result<(), sqlx::Error> {
+    let mut tx = state.db.begin().await?;
+    let ids: Vec<u64> = sqlx::query_scalar("SELECT id FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED")
+        .bind(BATCH)
+        .fetch_all(&mut *tx)
+        .await?;
+    for id in ids {
+        super::take_back(&mut tx, "outbox", id).await?;
+    }
+    tx.commit().await
+}
+
 /// Passes one batch on. The rows stay locked until they are deleted: other relays skip them, and when this process dies in
 /// between, they are there again. What takes its time in between has limits of its own.
 async fn once(state: &AppState) -> Result<Round, sqlx::Error> {
     let (tx, rows) = db::within(db::LONGEST, take(state)).await?;
     if rows.is_empty() {
-        return Ok(Round::Idle);
+        return Ok(Round::Done);
     }
-    let messages: Vec<Message> = rows.iter().map(Row::message).collect();
+    let parts: Vec<Vec<Message>> = rows.iter().map(Row::messages).collect();
+    let rows: Vec<(Row, usize)> = rows.into_iter().zip(parts.iter().map(Vec::len)).collect();
+    let messages: Vec<Message> = parts.into_iter().flatten().collect();
     if tokio::time::timeout(db::LONGEST, repair(state, &messages)).await.is_err() {
         tracing::debug!("what Redis knows is not repaired");
     }
@@ -85,13 +113,17 @@ async fn once(state: &AppState) -> Result<Round, sqlx::Error> {
             results.map(|result| result.map_err(|error| Failure::Refused(error.to_string()))).collect()
         }
     };
-    db::within(db::LONGEST, record(tx, &rows, results)).await
+    match db::within(db::LONGEST, record(tx, &rows, &messages, results)).await? {
+        Round::Done if rows.len() == BATCH as usize => Ok(Round::Full),
+        round => Ok(round),
+    }
 }
 
 async fn take(state: &AppState) -> Result<(Transaction<'static, MySql>, Vec<Row>), sqlx::Error> {
     let mut tx = state.db.begin().await?;
     let rows = sqlx::query_as(
-        "SELECT id, kind, event_id, payload, attempts, traceparent FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
+        "SELECT id, first_id, kind, event_id, payloads, attempts, traceparent FROM outbox_batches \
+         ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED",
     )
     .bind(BATCH)
     .fetch_all(&mut *tx)
@@ -99,54 +131,61 @@ async fn take(state: &AppState) -> Result<(Transaction<'static, MySql>, Vec<Row>
     Ok((tx, rows))
 }
 
-/// Deletes what was passed on, and counts what failed.
+/// Deletes the rows of what was passed on. What failed of them gets a row of its own.
 async fn record(
     mut tx: Transaction<'static, MySql>,
-    rows: &[Row],
+    rows: &[(Row, usize)],
+    messages: &[Message],
     results: Vec<Result<(), Failure>>,
 ) -> Result<Round, sqlx::Error> {
-    let (mut done, mut round) = (Vec::new(), Round::Done);
-    for (row, result) in rows.iter().zip(results) {
-        match result {
-            Ok(()) => done.push(row.id),
-            // It says nothing about the message: a topic that is away for an hour is to cost none.
-            Err(Failure::Away(error)) => {
-                if !matches!(round, Round::Away) {
-                    tracing::warn!(error, "messages wait until they can be published");
+    let (mut done, mut passed, mut round) = (Vec::new(), 0, Round::Done);
+    let mut outcomes = messages.iter().zip(results);
+    for (row, size) in rows {
+        let outcomes: Vec<_> = outcomes.by_ref().take(*size).collect();
+        let stays = *size > 0 && outcomes.iter().all(|(_, result)| matches!(result, Err(Failure::Away(_))));
+        if !stays {
+            done.push(row.id);
+        }
+        for (message, result) in outcomes {
+            match result {
+                Ok(()) => passed += 1,
+                // It says nothing about the message: a topic that is away for an hour is to cost none.
+                Err(Failure::Away(error)) => {
+                    if !matches!(round, Round::Away) {
+                        tracing::warn!(error, "messages wait until they can be published");
+                    }
+                    round = Round::Away;
+                    if !stays {
+                        write_again(&mut tx, message, row.attempts).await?;
+                    }
                 }
-                round = Round::Away;
-            }
-            Err(Failure::Refused(error)) if row.attempts + 1 >= ATTEMPTS => {
-                tracing::error!(id = row.id, kind = row.kind, error, "a message is kept aside");
-                metrics::counter!("ticketing_dead_letters_total").increment(1);
-                keep_aside(&mut tx, row, &error).await?;
-                done.push(row.id);
-            }
-            Err(Failure::Refused(error)) => {
-                tracing::warn!(id = row.id, kind = row.kind, error, "a message will be tried again");
-                if matches!(round, Round::Done) {
-                    round = Round::Failed;
+                Err(Failure::Refused(error)) if row.attempts + 1 >= ATTEMPTS => {
+                    tracing::error!(id = message.id, kind = message.kind, error, "a message is kept aside");
+                    metrics::counter!("ticketing_dead_letters_total").increment(1);
+                    keep_aside(&mut tx, message, &error).await?;
                 }
-                sqlx::query("UPDATE outbox SET attempts = attempts + 1 WHERE id = ?")
-                    .bind(row.id)
-                    .execute(&mut *tx)
-                    .await?;
+                Err(Failure::Refused(error)) => {
+                    tracing::warn!(id = message.id, kind = message.kind, error, "a message will be tried again");
+                    if matches!(round, Round::Done) {
+                        round = Round::Failed;
+                    }
+                    write_again(&mut tx, message, row.attempts + 1).await?;
+                }
             }
         }
     }
     if !done.is_empty() {
-        let mut sql = QueryBuilder::new("DELETE FROM outbox WHERE id IN (");
+        db::pad(&mut done);
+        let mut sql = QueryBuilder::new("DELETE FROM outbox_batches WHERE id IN (");
         let mut ids = sql.separated(", ");
-        let mut padded = done.clone();
-        db::pad(&mut padded);
-        for id in padded {
+        for id in done {
             ids.push_bind(id);
         }
         ids.push_unseparated(")");
         sql.build().execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    metrics::counter!("ticketing_messages_total").increment(done.len() as u64);
+    metrics::counter!("ticketing_messages_total").increment(passed);
     Ok(round)
 }
 
@@ -165,26 +204,47 @@ async fn publish(state: &AppState, messages: &[Message]) -> Option<Vec<Result<()
 }
 
 impl Row {
-    fn message(&self) -> Message {
-        Message {
-            id: self.id,
+    fn messages(&self) -> Vec<Message> {
+        let payloads: Vec<Value> = serde_json::from_str(&self.payloads).unwrap_or_else(|error| {
+            tracing::error!(id = self.id, kind = self.kind, %error, "a row of the outbox can't be read");
+            Vec::new()
+        });
+        let message = |(id, payload)| Message {
+            id,
             kind: self.kind.clone(),
             event_id: self.event_id,
-            payload: serde_json::from_str(&self.payload).unwrap_or_default(),
+            payload,
             traceparent: self.traceparent.clone(),
-        }
+        };
+        let first = self.first_id.unwrap_or(self.id * MESSAGES as u64);
+        (first..).zip(payloads).map(message).collect()
     }
 }
 
-async fn keep_aside(connection: &mut MySqlConnection, row: &Row, error: &str) -> Result<(), sqlx::Error> {
-    if row.kind == requests::REQUESTED {
-        requests::give_up(connection, &row.message()).await?;
+async fn write_again(connection: &mut MySqlConnection, message: &Message, attempts: u32) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO outbox_batches (first_id, kind, event_id, payloads, attempts, traceparent) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(message.id)
+    .bind(&message.kind)
+    .bind(message.event_id)
+    .bind(format!("[{}]", message.payload))
+    .bind(attempts)
+    .bind(&message.traceparent)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn keep_aside(connection: &mut MySqlConnection, message: &Message, error: &str) -> Result<(), sqlx::Error> {
+    if message.kind == requests::REQUESTED {
+        requests::give_up(connection, message).await?;
     }
     sqlx::query("INSERT INTO dead_letters (id, kind, event_id, payload, error) VALUES (?, ?, ?, ?, ?)")
-        .bind(row.id)
-        .bind(&row.kind)
-        .bind(row.event_id)
-        .bind(&row.payload)
+        .bind(message.id)
+        .bind(&message.kind)
+        .bind(message.event_id)
+        .bind(message.payload.to_string())
         .bind(error.chars().take(1000).collect::<String>())
         .execute(connection)
         .await?;

@@ -265,8 +265,8 @@ impl Queue {
         list.push_unseparated(")");
         let reachable: Vec<String> = sql.build_query_scalar().fetch_all(&self.db).await?;
         let mut connection = self.db.acquire().await?;
-        let payloads = reachable.into_iter().map(|user| json!({"userId": user, "eventId": event_id}));
-        outbox::write(&mut connection, event_id, READY, payloads).await
+        let payloads: Vec<_> = reachable.into_iter().map(|user| json!({"userId": user, "eventId": event_id})).collect();
+        outbox::write(&mut connection, event_id, READY, &payloads).await
     }
 }
 

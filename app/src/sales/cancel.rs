@@ -59,8 +59,8 @@ impl Sales {
         if view.payment_method == "WALLET" && view.amount > 0 {
             self.payments.refund(&mut tx, &view.user_id, view.amount, id).await?;
         }
-        let payload = crate::outbox::reservation_payload(&view);
-        crate::outbox::write(&mut tx, view.event_id, "reservation.cancelled", std::iter::once(payload)).await?;
+        let payload = crate::outbox::ReservationPayload::of(&view);
+        crate::outbox::write(&mut tx, view.event_id, "reservation.cancelled", &[payload]).await?;
         let seats: Vec<String> = view.tickets.into_iter().filter_map(|ticket| ticket.seat_id).collect();
         give_back(&mut tx, view.event_id, view.quantity, &seats, self.offer_seconds).await?;
         tx.commit().await?;

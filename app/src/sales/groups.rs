@@ -187,7 +187,8 @@ impl Sales {
             .fetch_optional(&mut *connection)
             .await?;
         let user_id = user_id.ok_or_else(|| ApiError::not_found("group"))?;
-        Ok(GroupView::new(id, user_id, read::by_group(&mut connection, id).await?))
+        let reservations = read::by_group(&mut connection, &user_id, id).await?;
+        Ok(GroupView::new(id, user_id, reservations))
     }
 
     /// The group that was made under this key before.
@@ -318,7 +319,7 @@ impl Sales {
         for (batch, order) in batches.iter().zip(orders.values_mut()) {
             order.group_id = Some(group_id);
             let one = std::slice::from_ref(order);
-            let outcomes = sell::sell(&mut tx, self.payments.as_ref(), batch, one, false).await?;
+            let outcomes = sell::sell(&mut tx, self.payments.as_ref(), batch, one, true).await?;
             for outcome in outcomes {
                 match outcome {
                     Ok(view) => views.push(view),

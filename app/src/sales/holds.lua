@@ -105,7 +105,7 @@ function commands.hold(first, last)
     if available >= 0 and all + quantity > available then return 'short', 0, '' end
     -- Never lower than before, even when Redis has forgotten everything: numbers below the time were given earlier.
     number = math.max((number or tonumber(redis.call('GET', fence) or '0')) + 1, now * 1000)
-    local fencing = string.format('%.0f', number)
+    local fencing = string.format('%d', number)
     for i = first + 8, last do redis.call('HSET', seats, ARGV[i], id) end
     local list = table.concat(ARGV, ',', first + 8, last)
     local wide = string.format('%0' .. WIDE .. 'd', quantity)
@@ -182,11 +182,11 @@ local i = 1
 while i <= #ARGV do
     local last = i + 1 + tonumber(ARGV[i + 1])
     local outcome, value, text = commands[ARGV[i]](i + 2, last)
-    table.insert(replies, outcome .. ' ' .. string.format('%.0f', value) .. ' ' .. text)
+    table.insert(replies, outcome .. ' ' .. string.format('%d', value) .. ' ' .. text)
     i = last + 1
 end
 
-if number then redis.call('SET', fence, string.format('%.0f', number)) end
+if number then redis.call('SET', fence, string.format('%d', number)) end
 if all ~= all_before then
     if all_before == 0 then redis.call('HSET', users, ' wide', string.rep(' ', WIDE)) end
     redis.call('HINCRBY', users, ' all', all - all_before)

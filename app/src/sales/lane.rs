@@ -1,6 +1,9 @@
-//! Group commit: orders for one event wait in its lane while the previous transaction commits, and then share the
+//! Group commit: orders for one event wait in its lane while the transaction before is carried out, and then share the
 //! next. Under load the row lock, the round trips and the log's flush are paid once for many sales; without load an
 //! order goes straight through.
+//!
+//! While one transaction commits, the next one begins: the event's row lock, which the first has and the second waits for,
+//! keeps them apart as it keeps apart the lanes of several instances.
 
 use super::holds::Holds;
 use super::rounds::{Pushed, Rounds};
@@ -18,42 +21,74 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
-/// Orders in one transaction, at most.
-const BATCH: usize = 128;
 /// Orders that may wait for one event; more than that could not be served within a request's time.
 const WAITING: usize = 20_000;
 /// Attempts of one transaction.
 pub(super) const ATTEMPTS: u32 = 6;
-/// Of so many connections, one may be kept by a lane from one transaction to the next.
-const KEEPERS: usize = 4;
+/// One of so many connections may be kept by a lane from one transaction to the next.
+const KEPT: usize = 4;
 
-/// What a lane keeps from one transaction to the next.
+type KeptConnection = Option<PoolConnection<MySql>>;
+
+/// What a lane has from one transaction to the next.
 #[derive(Default)]
-struct Kept {
-    /// Its statements are prepared there already, and the pool would ask the server whether it still works each time that it
-    /// gets it back.
-    connection: Option<PoolConnection<MySql>>,
-    /// Until this has ended, Redis may count tickets as held that are sold
-    telling: Option<JoinHandle<()>>,
+struct Lane {
+    /// For the next transaction. Its statements are prepared there already, and the pool would ask the server whether it still
+    /// works each time that it gets it back.
+    connection: KeptConnection,
+    /// The transaction that commits
+    committing: Option<Committing>,
+    /// Until these have ended, Redis may count tickets as held that are sold
+    telling: Vec<JoinHandle<()>>,
 }
 
-impl Kept {
+struct Committing {
+    work: JoinHandle<Done>,
+    /// Whether some of its orders confirm holds
+    holds: bool,
+}
+
+/// What is left of a transaction.
+struct Done {
+    connection: KeptConnection,
+    telling: JoinHandle<()>,
+}
+
+impl Lane {
+    /// Waits for the end of the transaction that commits.
+    async fn is_committed(&mut self, event_id: u64) {
+        let Some(Committing { work, holds }) = self.committing.take() else { return };
+        match work.await {
+            Ok(done) => {
+                self.connection = self.connection.take().or(done.connection);
+                self.telling.retain(|telling| !telling.is_finished());
+                self.telling.extend(holds.then_some(done.telling));
+            }
+            Err(error) => tracing::error!(%error, event_id, "a batch of sales failed"),
+        }
+    }
+
     /// Waits until what was sold with holds is told.
     async fn is_told(&mut self) {
-        if let Some(telling) = self.telling.take() {
+        for telling in self.telling.drain(..) {
             // When it panicked, the holds end by themselves.
             let _ended = telling.await;
         }
     }
 }
 
-type KeptConnection = Option<PoolConnection<MySql>>;
-
 struct Job {
     order: Order,
     answer: oneshot::Sender<Outcome>,
     /// The request that waits
     span: Span,
+}
+
+/// What a transaction is carried out with.
+struct Track {
+    connection: KeptConnection,
+    /// Told once, when it begins to commit
+    commits: Option<oneshot::Sender<()>>,
 }
 
 /// A span of the first one's trace for the orders that share a transaction; the others are linked to it.
@@ -75,16 +110,16 @@ struct Inner {
     events: EventCache,
     holds: Holds,
     payments: Arc<dyn PaymentProvider>,
-    /// Lanes that keep a connection as long as they are open. The others take turns, so that none has to wait long.
-    keepers: Semaphore,
+    /// For connections that lanes keep as long as they are open. The others take turns, so that none has to wait long.
+    kept: Semaphore,
     rounds: Rounds<Job>,
 }
 
 impl Lanes {
     /// No lane is open yet.
     pub fn new(db: MySqlPool, events: EventCache, holds: Holds, payments: Arc<dyn PaymentProvider>) -> Self {
-        let keepers = Semaphore::new(db.options().get_max_connections() as usize / KEEPERS);
-        Self(Arc::new(Inner { db, events, holds, payments, keepers, rounds: Rounds::new(WAITING) }))
+        let kept = Semaphore::new(db.options().get_max_connections() as usize / KEPT);
+        Self(Arc::new(Inner { db, events, holds, payments, kept, rounds: Rounds::new(WAITING) }))
     }
 
     /// Puts an order into its event's lane and waits for the outcome.
@@ -102,71 +137,78 @@ impl Lanes {
 
     /// Works until the lane is empty.
     async fn work(self, event_id: u64) {
-        let keeps = self.0.keepers.try_acquire();
-        let mut kept = Kept::default();
+        let inner = self.0.clone();
+        let (keeps, keeps_two) = (inner.kept.try_acquire(), inner.kept.try_acquire());
+        let mut lane = Lane::default();
         loop {
             // With the lane, who comes next forgets what is being told.
-            if !self.0.rounds.waits(event_id) {
-                kept.is_told().await;
+            if !inner.rounds.waits(event_id) {
+                lane.is_committed(event_id).await;
             }
-            let Some(mut jobs) = self.0.rounds.next(event_id, BATCH) else { break };
+            if !inner.rounds.waits(event_id) {
+                lane.is_told().await;
+            }
+            let Some(mut jobs) = inner.rounds.next(event_id, db::size) else { break };
             // Who has gone away while waiting buys nothing.
             jobs.retain(|job| !job.answer.is_closed());
             if jobs.is_empty() {
                 continue;
             }
+            if jobs.iter().any(|job| job.order.hold.is_none()) {
+                if lane.committing.as_ref().is_some_and(|committing| committing.holds) {
+                    lane.is_committed(event_id).await;
+                }
+                lane.is_told().await;
+            }
+            let holds = jobs.iter().any(|job| job.order.hold.is_some());
+            let (commits, committing) = oneshot::channel();
+            let track = Track { connection: lane.connection.take(), commits: Some(commits) };
             // In a task of its own: a panic must not close the lane for those who still wait.
-            let (this, span) = (self.clone(), shared_span(&jobs));
-            let work = async move { this.serve(event_id, jobs, kept).await };
-            kept = tokio::spawn(work.instrument(span)).await.unwrap_or_else(|error| {
-                tracing::error!(%error, event_id, "a batch of sales failed");
-                Kept::default()
-            });
+            let span = shared_span(&jobs);
+            let work = tokio::spawn(self.clone().serve(event_id, jobs, track).instrument(span));
+            lane.is_committed(event_id).await;
+            lane.committing = Some(Committing { work, holds });
+            if keeps_two.is_ok() {
+                // It has ended without a commit, perhaps.
+                let _ended = committing.await;
+            } else {
+                lane.is_committed(event_id).await;
+            }
             if keeps.is_err() {
-                kept.connection = None;
+                lane.connection = None;
             }
         }
     }
 
     /// Carries out orders. Who gave them hears of it while the next transaction is under way already.
-    async fn serve(&self, event_id: u64, jobs: Vec<Job>, mut kept: Kept) -> Kept {
+    async fn serve(self, event_id: u64, jobs: Vec<Job>, mut track: Track) -> Done {
         let (orders, answers): (Vec<Order>, Vec<_>) = jobs.into_iter().map(|job| (job.order, job.answer)).unzip();
         let started = Instant::now();
-        if orders.iter().any(|order| order.hold.is_none()) {
-            kept.is_told().await;
-        }
         let outcomes = match Batch::of(&self.0.events, &self.0.holds, event_id, &orders).await {
-            Ok(batch) => self.carry_out(&batch, &orders, &mut kept.connection).await,
+            Ok(batch) => self.carry_out(&batch, &orders, &mut track).await,
             Err(error) => orders.iter().map(|_| Err(error.clone())).collect(),
         };
         count(&orders, &outcomes, started.elapsed());
-        let (this, before) = (self.clone(), kept.telling.take());
-        let counts = before.is_some() || orders.iter().any(|order| order.hold.is_some());
         let tell = async move {
-            this.tell(event_id, &orders, &outcomes).await;
+            self.tell(event_id, &orders, &outcomes).await;
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Who asked may have gone away; the idempotency key lets them ask again.
                 let _gone = answer.send(outcome);
             }
-            if let Some(before) = before {
-                let _ended = before.await;
-            }
         };
-        let telling = tokio::spawn(tell.in_current_span());
-        kept.telling = counts.then_some(telling);
-        kept
+        Done { connection: track.connection, telling: tokio::spawn(tell.in_current_span()) }
     }
 
     /// One transaction for all orders; one for each when they cannot share one.
-    async fn carry_out(&self, batch: &Batch, orders: &[Order], kept: &mut KeptConnection) -> Vec<Outcome> {
-        match self.attempt(batch, orders, false, kept).await {
+    async fn carry_out(&self, batch: &Batch, orders: &[Order], track: &mut Track) -> Vec<Outcome> {
+        match self.attempt(batch, orders, false, track).await {
             Ok(outcomes) => outcomes,
             Err(error) if orders.len() == 1 => vec![Err(error)],
             Err(error) if error.code == "duplicate" => {
                 let mut outcomes = Vec::with_capacity(orders.len());
                 for order in orders {
                     let one = std::slice::from_ref(order);
-                    let outcome = self.attempt(batch, one, true, kept).await;
+                    let outcome = self.attempt(batch, one, true, track).await;
                     outcomes.extend(outcome.unwrap_or_else(|error| vec![Err(error)]));
                 }
                 outcomes
@@ -177,18 +219,18 @@ impl Lanes {
 
     /// Tries until the outcome is certain. Each attempt first looks for what an earlier one may have committed,
     /// under the lock that the earlier one held: so a lost answer to COMMIT sells nothing twice. The first one does
-    /// not (unless with `check_keys`), since most keys are new: the unique key tells when one is not.
+    /// not (unless `careful`), since most keys are new: the unique key tells when one is not.
     async fn attempt(
         &self,
         batch: &Batch,
         orders: &[Order],
-        mut check_keys: bool,
-        kept: &mut KeptConnection,
+        mut careful: bool,
+        track: &mut Track,
     ) -> Result<Vec<Outcome>> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.transaction(batch, orders, check_keys, kept).await {
+            let error = match self.transaction(batch, orders, careful, track).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(error) => error,
             };
@@ -196,13 +238,13 @@ impl Lanes {
                 // A key that was used before, or another instance was faster with the same seat or code. Reading again
                 // tells which.
                 tracing::debug!(key, event_id = batch.event_id, "a unique key refused a batch");
-                if (check_keys && orders.len() > 1) || attempt >= ATTEMPTS {
+                if (careful && orders.len() > 1) || attempt >= ATTEMPTS {
                     return Err(ApiError::conflict("duplicate", "somebody else was faster"));
                 }
             } else if !(db::is_contention(&error) || db::is_unavailable(&error)) || attempt >= ATTEMPTS {
                 return Err(error.into());
             }
-            check_keys = true;
+            careful = true;
             let longest = 20 << attempt;
             tokio::time::sleep(Duration::from_millis(rand::random_range(longest / 2..=longest))).await;
         }
@@ -212,17 +254,21 @@ impl Lanes {
         &self,
         batch: &Batch,
         orders: &[Order],
-        keys: bool,
-        kept: &mut KeptConnection,
+        careful: bool,
+        track: &mut Track,
     ) -> Result<Vec<Outcome>, sqlx::Error> {
-        let mut connection = match kept.take() {
+        let mut connection = match track.connection.take() {
             Some(connection) => connection,
             None => Box::pin(self.0.db.acquire()).await?,
         };
         let work = async {
             let mut tx = connection.begin().await?;
             let payments = self.0.payments.as_ref();
-            let outcomes = sell::sell(&mut tx, payments, batch, orders, keys).await?;
+            let outcomes = sell::sell(&mut tx, payments, batch, orders, careful).await?;
+            if let Some(commits) = track.commits.take() {
+                // Nobody waits for it where the lane ends.
+                let _unheard = commits.send(());
+            }
             if outcomes.iter().any(Result::is_ok) {
                 tx.commit().await?;
             } else {
@@ -232,7 +278,7 @@ impl Lanes {
         };
         let outcomes = db::within(db::LONGEST, work).await;
         match &outcomes {
-            Ok(_) => *kept = Some(connection),
+            Ok(_) => track.connection = Some(connection),
             // Without a farewell, for which it would wait where nobody is left.
             Err(error) if db::is_unavailable(error) => drop(connection.detach()),
             // It goes back to the pool, which finds out whether it is of use.

@@ -120,10 +120,16 @@ pub async fn by_id(connection: &mut MySqlConnection, id: u64) -> Result<Option<R
     Ok(with_tickets(connection, rows).await?.pop())
 }
 
-/// The reservations of a group.
-pub async fn by_group(connection: &mut MySqlConnection, group_id: u64) -> Result<Vec<ReservationView>, sqlx::Error> {
+/// The reservations of a user's group.
+pub async fn by_group(
+    connection: &mut MySqlConnection,
+    user_id: &str,
+    group_id: u64,
+) -> Result<Vec<ReservationView>, sqlx::Error> {
     let rows = QueryBuilder::new(SELECT)
-        .push("WHERE group_id = ")
+        .push("WHERE user_id = ")
+        .push_bind(user_id)
+        .push(" AND group_id = ")
         .push_bind(group_id)
         .push(" ORDER BY id")
         .build_query_as()

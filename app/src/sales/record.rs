@@ -3,6 +3,7 @@
 use super::read::{ReservationView, TicketView};
 use super::{Order, PaymentMethod, tickets};
 use crate::db;
+use crate::outbox::{self, ReservationPayload};
 use crate::wallet::{PaymentProvider, Receipt};
 use sqlx::{MySqlConnection, QueryBuilder};
 use time::OffsetDateTime;
@@ -107,13 +108,8 @@ pub async fn record(
             .execute(&mut *connection)
             .await?;
     }
-    crate::outbox::write(
-        connection,
-        event_id,
-        "reservation.confirmed",
-        views.iter().map(|(_, view)| crate::outbox::reservation_payload(view)),
-    )
-    .await?;
+    let payloads: Vec<_> = views.iter().map(|(_, view)| ReservationPayload::of(view)).collect();
+    outbox::write(connection, event_id, "reservation.confirmed", &payloads).await?;
     let quantity: u32 = accepted.iter().map(|sale| sale.order.quantity).sum();
     let updated = sqlx::query(
         "UPDATE events SET available_seats = available_seats - ? WHERE id = ? AND available_seats >= ? AND NOT cancelled",

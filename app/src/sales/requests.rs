@@ -81,7 +81,7 @@ pub async fn accept(state: &AppState, event_id: u64, order: Order) -> Result<Res
         .execute(&mut *tx)
         .await?;
     let payload = json!({"requestId": id, "userId": pending.user_id, "quantity": pending.quantity});
-    outbox::write(&mut tx, event_id, REQUESTED, std::iter::once(payload)).await?;
+    outbox::write(&mut tx, event_id, REQUESTED, &[payload]).await?;
     tx.commit().await?;
     let location = format!("/api/reservation-requests/{id}");
     let view = RequestView { request_id: id, status: "ACCEPTED".into(), reservation: None, problem: None };

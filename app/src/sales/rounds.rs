@@ -50,16 +50,16 @@ impl<J> Rounds<J> {
         self.queues().get(&event).is_some_and(|queue| !queue.is_empty())
     }
 
-    /// The jobs of the next round, `most` at most, in the order of their arrival. None when nothing waits any more: then
-    /// the next job opens the event again.
-    pub fn next(&self, event: u64, most: usize) -> Option<Vec<J>> {
+    /// The jobs of the next round, in the order of their arrival: as many as `share` says of how many wait. None when
+    /// nothing waits any more: then the next job opens the event again.
+    pub fn next(&self, event: u64, share: impl FnOnce(usize) -> usize) -> Option<Vec<J>> {
         let mut queues = self.queues();
         let queue = queues.get_mut(&event)?;
         if queue.is_empty() {
             queues.remove(&event);
             return None;
         }
-        let end = queue.len().min(most);
+        let end = share(queue.len());
         Some(queue.drain(..end).collect())
     }
 }
@@ -76,12 +76,12 @@ mod tests {
         assert!(matches!(rounds.push(2, 'x'), Pushed::Opened));
         assert!(matches!(rounds.push(1, 'c'), Pushed::Waits));
         assert!(matches!(rounds.push(1, 'd'), Pushed::Full));
-        assert_eq!(rounds.next(1, 2), Some(vec!['a', 'b']));
+        assert_eq!(rounds.next(1, |waiting| waiting - 1), Some(vec!['a', 'b']));
         assert!(rounds.waits(1) && !rounds.waits(3));
         assert!(matches!(rounds.push(1, 'e'), Pushed::Waits));
-        assert_eq!(rounds.next(1, 9), Some(vec!['c', 'e']));
+        assert_eq!(rounds.next(1, |waiting| waiting), Some(vec!['c', 'e']));
         assert!(!rounds.waits(1));
-        assert_eq!(rounds.next(1, 9), None);
+        assert_eq!(rounds.next(1, |waiting| waiting), None);
         assert!(matches!(rounds.push(1, 'f'), Pushed::Opened));
     }
 }

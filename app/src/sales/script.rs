@@ -97,7 +97,7 @@ impl HoldScript {
         loop {
             // Requests that have arrived already come to the point at which they ask.
             tokio::task::yield_now().await;
-            let Some(jobs) = self.rounds.next(event, MOST) else { break };
+            let Some(jobs) = self.rounds.next(event, |waiting| waiting.min(MOST)) else { break };
             // In a task of its own: a panic must not leave the event without anybody who works for it.
             if let Err(error) = tokio::spawn(self.clone().round(event, jobs)).await {
                 tracing::error!(%error, event, "a round failed");

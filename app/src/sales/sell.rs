@@ -76,14 +76,15 @@ struct Seat {
 ///
 /// The event's row is locked first, so that sales of one event come one after the other; everything is decided
 /// by what is read after that.
-/// Without `check_keys` an order whose key was used before may run into the unique key.
+/// Who is not `careful` doesn't look whether an order's key was used before, or its held seat sold: both run into a unique
+/// key then.
 /// An error means that nothing happened, as long as the caller rolls back.
 pub async fn sell(
     connection: &mut MySqlConnection,
     payments: &dyn PaymentProvider,
     batch: &Batch,
     orders: &[Order],
-    check_keys: bool,
+    careful: bool,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let event_id = batch.event_id;
     let stock: Option<Stock> = sqlx::query_as(
@@ -100,11 +101,13 @@ pub async fn sell(
     };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; orders.len()];
-    if check_keys {
+    if careful {
         replay_known(connection, orders, &mut outcomes, |_, _| true).await?;
     }
     let mut bought = bought_by_user(connection, event_id, orders, stock.max_per_user).await?;
-    let mut seats = sold_seats(connection, event_id, orders).await?;
+    // Whoever holds a seat finds it unsold, unless Redis was away.
+    let look = careful || orders.iter().any(|order| order.hold.is_none());
+    let mut seats = sold_seats(connection, event_id, orders, look).await?;
     let mut left = Left { available: stock.available_seats, held: batch.held };
 
     let mut accepted: Vec<Accepted> = Vec::with_capacity(orders.len());
@@ -159,7 +162,7 @@ pub async fn sell(
             outcomes[index] = Some(Ok(view));
         }
     }
-    if !check_keys {
+    if !careful {
         // A request that was carried out before may fail now, since it used up what it needs.
         replay_known(connection, orders, &mut outcomes, |order, outcome| {
             order.client_key && matches!(outcome, Some(Err(_)))
@@ -305,7 +308,7 @@ async fn bought_by_user<'a>(
         return Ok(HashMap::new());
     }
     let mut sql = QueryBuilder::new(
-        "SELECT user_id, CAST(SUM(quantity) AS UNSIGNED) FROM reservations \
+        "SELECT user_id, CAST(SUM(quantity) AS UNSIGNED) FROM reservations FORCE INDEX (reservations_idempotency) \
          WHERE status IN ('CONFIRMED', 'OFFERED') AND event_id = ",
     );
     sql.push_bind(event_id).push(" AND user_id IN (");
@@ -327,11 +330,12 @@ async fn bought_by_user<'a>(
         .collect())
 }
 
-/// Those of the wanted seats that were sold before.
+/// What was sold before of the wanted seats; whether they are sold now only where `taken` says so.
 async fn sold_seats<'a>(
     connection: &mut MySqlConnection,
     event_id: u64,
     orders: &'a [Order],
+    taken: bool,
 ) -> Result<HashMap<&'a str, Seat>, sqlx::Error> {
     let wanted: HashSet<&'a str> = orders.iter().flat_map(|order| &order.seats).map(String::as_str).collect();
     let mut list: Vec<&str> = wanted.iter().copied().collect();
@@ -340,13 +344,16 @@ async fn sold_seats<'a>(
     for some in list.chunks(SEATS) {
         let mut some = some.to_vec();
         db::pad(&mut some);
-        // The index is named because the optimiser, with figures from before the sale began, may read all tickets.
-        let mut sql = QueryBuilder::new(
-            "SELECT active_seat, CAST(NULL AS UNSIGNED) FROM tickets FORCE INDEX (tickets_active_seat) WHERE event_id = ",
-        );
-        push_seats(&mut sql, event_id, "active_seat", &some);
-        sql.push(" UNION ALL SELECT seat_id, fence FROM seat_fences WHERE event_id = ");
+        let mut sql = QueryBuilder::new("SELECT seat_id, fence FROM seat_fences WHERE event_id = ");
         push_seats(&mut sql, event_id, "seat_id", &some);
+        if taken {
+            // The index is named because the optimiser, with figures from before the sale began, may read all tickets.
+            sql.push(
+                " UNION ALL SELECT active_seat, CAST(NULL AS UNSIGNED) FROM tickets FORCE INDEX (tickets_active_seat) \
+                 WHERE event_id = ",
+            );
+            push_seats(&mut sql, event_id, "active_seat", &some);
+        }
         let rows: Vec<(String, Option<u64>)> = sql.build_query_as().fetch_all(&mut *connection).await?;
         for (id, fence) in rows {
             let Some(id) = wanted.get(id.as_str()) else { continue };
@@ -364,7 +371,7 @@ fn push_seats(sql: &mut QueryBuilder<MySql>, event_id: u64, column: &str, seats:
     sql.push_bind(event_id).push(" AND ").push(column).push(" IN (");
     let mut values = sql.separated(", ");
     for seat in seats {
-        values.push_bind((*seat).to_owned());
+        values.push_bind(*seat);
     }
     values.push_unseparated(")");
 }

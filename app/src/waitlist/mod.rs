@@ -138,7 +138,7 @@ async fn offer_to(
         return Err(sqlx::Error::RowNotFound);
     }
     let payload = json!({"reservationId": id, "userId": waiting.user_id, "quantity": waiting.quantity, "seats": seats});
-    outbox::write(connection, event_id, OFFERED, std::iter::once(payload)).await
+    outbox::write(connection, event_id, OFFERED, &[payload]).await
 }
 
 async fn price_of(connection: &mut MySqlConnection, event_id: u64, seats: &[String]) -> Result<u64, sqlx::Error> {
@@ -175,7 +175,7 @@ fn over_limit(limit: u32) -> ApiError {
 /// Who waited may have bought in another way meanwhile. The event's row must be locked.
 async fn check_limit(connection: &mut MySqlConnection, offer: &ReservationView, limit: u32) -> Result<()> {
     let has: u64 = sqlx::query_scalar(
-        "SELECT CAST(COALESCE(SUM(quantity), 0) AS UNSIGNED) FROM reservations \
+        "SELECT CAST(COALESCE(SUM(quantity), 0) AS UNSIGNED) FROM reservations FORCE INDEX (reservations_idempotency) \
          WHERE event_id = ? AND user_id = ? AND status IN ('CONFIRMED', 'OFFERED')",
     )
     .bind(offer.event_id)
@@ -225,8 +225,8 @@ pub async fn accept(state: &AppState, offer: &ReservationView) -> Result<Reserva
     }
     sqlx::query("UPDATE waitlist SET status = 'ACCEPTED' WHERE reservation_id = ?").bind(id).execute(&mut *tx).await?;
     let view = read::by_id(&mut tx, id).await?.ok_or_else(no_offer)?;
-    let payload = outbox::reservation_payload(&view);
-    outbox::write(&mut tx, event_id, "reservation.confirmed", std::iter::once(payload)).await?;
+    let payload = outbox::ReservationPayload::of(&view);
+    outbox::write(&mut tx, event_id, "reservation.confirmed", &[payload]).await?;
     tx.commit().await?;
     Ok(view)
 }
@@ -245,8 +245,8 @@ async fn end_offer(state: &AppState, offer: &ReservationView, entry_status: &str
         .await?;
     let seats: Vec<String> = offer.tickets.iter().filter_map(|ticket| ticket.seat_id.clone()).collect();
     give_back(&mut tx, event_id, offer.quantity, &seats, state.limits.offer_seconds).await?;
-    let payload = outbox::reservation_payload(offer);
-    outbox::write(&mut tx, event_id, EXPIRED, std::iter::once(payload)).await?;
+    let payload = outbox::ReservationPayload::of(offer);
+    outbox::write(&mut tx, event_id, EXPIRED, &[payload]).await?;
     tx.commit().await?;
     state.sales.stock_freed(event_id, &seats).await;
     Ok(true)

@@ -303,7 +303,7 @@ async fn every_sale_notifies_once_even_with_several_relays() {
         app.post("/api/reservations", Some(&kim), order(event, &kim.id, 1)).await.expect(201);
     }
     let started = Instant::now();
-    while app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", event).await > 0 {
+    while app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", event).await > 0 {
         assert!(started.elapsed() < Duration::from_secs(10), "the outbox is not emptied");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -326,11 +326,11 @@ async fn a_worker_that_dies_after_its_work_does_it_again_without_harm() {
     app.post("/api/reservations", Some(&kim), order(event, &kim.id, 1)).await.expect(201);
     // What a worker leaves behind that dies between its work and its commit: the work, and the message.
     let rows = "INSERT INTO notifications (message_id, user_id, kind, event_id, text, push) \
-         SELECT id, ?, kind, event_id, 'done', 'NONE' FROM outbox";
+         SELECT id * 32, ?, kind, event_id, 'done', 'NONE' FROM outbox_batches";
     sqlx::query(rows).bind(&kim.id).execute(&app.db).await.expect("inserted");
     let worker = app.another_with(&["--role", "worker"]).await;
     let started = Instant::now();
-    while worker.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", event).await > 0 {
+    while worker.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", event).await > 0 {
         assert!(started.elapsed() < Duration::from_secs(10), "the outbox is not emptied");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -22,7 +22,7 @@ async fn charge(app: &App, user: &User, amount: u64) {
 
 const ACTIVE: &str = "SELECT COUNT(*) FROM reservations WHERE event_id = ? AND status IN ('CONFIRMED', 'OFFERED')";
 const UNSETTLED: &str = "SELECT COUNT(*) FROM events WHERE id = ? AND settled_at IS NULL";
-const UNSENT: &str = "SELECT COUNT(*) FROM outbox WHERE event_id = ?";
+const UNSENT: &str = "SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?";
 
 async fn until_none(app: &App, sql: &'static str, event: u64) {
     let started = Instant::now();

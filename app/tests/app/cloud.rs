@@ -91,7 +91,7 @@ async fn messages_go_through_sns_and_sqs_and_count_once() {
         let list = app.get("/api/notifications", Some(&kim)).await.expect(200);
         let told = list.as_array().expect("a list").len();
         let left = waiting(&sqs, &queues[0]).await + waiting(&sqs, &queues[1]).await;
-        let unsent = app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", event).await;
+        let unsent = app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", event).await;
         if (told, left, unsent) == (3, 0, 0) {
             break;
         }
@@ -212,7 +212,7 @@ async fn no_message_runs_out_of_attempts_while_the_database_is_away() {
     let event = app.event(&admin, 10, json!({})).await;
     let queue = queue(&sqs, "patient", None).await;
     let location = request(&app, &kim, event).await;
-    sqlx::query("DELETE FROM outbox").execute(&app.db).await.expect("as if it were published");
+    sqlx::query("DELETE FROM outbox_batches").execute(&app.db).await.expect("as if it were published");
     let worker = service(&app, &cloud.environment(), &["--role", "worker", "--sqs-queue-url", &queue.url]).await;
     servers.database.kill();
     while !worker.log().contains("the database is unavailable") {
@@ -243,18 +243,15 @@ async fn what_sns_refuses_is_put_aside_and_can_be_tried_again() {
     let (app, cloud) = (App::with(&["--role", "api"]).await, Cloud::start().await);
     let sns = aws_sdk_sns::Client::new(&cloud.config);
     let topic = topic(&sns, "refusals").await;
-    // No message is as long as this, which SNS takes none of: its columns would not take it either.
-    for table in ["outbox", "dead_letters"] {
-        let sql = format!("ALTER TABLE {table} MODIFY payload MEDIUMTEXT NOT NULL");
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&app.db).await.expect("altered");
-    }
-    let insert = "INSERT INTO outbox (kind, event_id, payload) VALUES ('reservation.confirmed', 1, ?)";
-    for payload in [format!("\"{}\"", "x".repeat(270_000)), "{}".into()] {
-        sqlx::query(insert).bind(payload).execute(&app.db).await.expect("inserted");
-    }
+    // No message is as long as this, which SNS takes none of: its column would not take it either.
+    let sql = "ALTER TABLE dead_letters MODIFY payload MEDIUMTEXT NOT NULL";
+    sqlx::query(sql).execute(&app.db).await.expect("altered");
+    let insert = "INSERT INTO outbox_batches (kind, event_id, payloads) VALUES ('reservation.confirmed', 1, ?)";
+    let payloads = format!("[{{}}, \"{}\", {{}}]", "x".repeat(270_000));
+    sqlx::query(insert).bind(payloads).execute(&app.db).await.expect("inserted");
     let worker = service(&app, &cloud.environment(), &["--role", "worker", "--sns-topic-arn", &topic]).await;
     let started = Instant::now();
-    while app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", 1).await > 0 {
+    while app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", 1).await > 0 {
         assert!(started.elapsed() < PATIENCE, "{}", worker.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -270,7 +267,7 @@ async fn what_sns_refuses_is_put_aside_and_can_be_tried_again() {
     assert_eq!(command(&app, &["dead-letters", "requeue", "--all"]), "0 requeued\n");
     assert_eq!(command(&app, &["dead-letters", "list"]), "");
     let waiting: (u64, u32) =
-        sqlx::query_as("SELECT id, attempts FROM outbox").fetch_one(&app.db).await.expect("the message");
+        sqlx::query_as("SELECT first_id, attempts FROM outbox_batches").fetch_one(&app.db).await.expect("the message");
     assert_eq!(waiting, (letter["id"].as_u64().expect("a number"), 0), "the same message, as if it had never failed");
 }
 

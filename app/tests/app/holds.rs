@@ -120,6 +120,7 @@ async fn a_message_that_comes_again_after_its_sale_changes_nothing() {
         .execute(&app.db)
         .await
         .expect("undone");
+    // By an instance of an earlier release, which writes a row for each message.
     sqlx::query("INSERT INTO outbox (kind, event_id, payload) VALUES ('reservation.requested', ?, ?)")
         .bind(event)
         .bind(json!({"requestId": id, "userId": kim.id}).to_string())

@@ -79,7 +79,7 @@ async fn from_a_new_event_to_a_refund(language: &str, screen: Screen) {
     buyer.find("#ledger [data-kind=REFUND]").await;
     assert_eq!(buyer.text("#balance").await, "₩50,000");
     buyer.look("ledger").await;
-    while app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", event).await > 0 {
+    while app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", event).await > 0 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     buyer.run("location.reload()").await;

@@ -54,8 +54,10 @@ async fn workers_go_on() {
     };
     let (back, _) = (order(offered).await, order(cancelled).await);
     let (far, wire) = far_from(&app, &["--role", "worker", "--database-connections", "8"]).await;
-    until("it works", 20, async || app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", offered).await == 0)
-        .await;
+    until("it works", 20, async || {
+        app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", offered).await == 0
+    })
+    .await;
 
     // The worker is to be in the middle of each: an offer that ends, and an event to settle.
     let mut other = connection(&servers, &app).await;
@@ -69,7 +71,7 @@ async fn workers_go_on() {
     order(sold).await;
 
     until("the outbox is emptied", 25, async || {
-        app.count("SELECT COUNT(*) FROM outbox WHERE event_id = ?", sold).await == 0
+        app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", sold).await == 0
     })
     .await;
     let expired = "SELECT COUNT(*) FROM reservations WHERE status = 'EXPIRED' AND event_id = ?";
