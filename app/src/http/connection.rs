@@ -31,8 +31,8 @@ use tower::ServiceExt;
 const ACTIVE: usize = 256;
 /// Up to so many connections are left in hyper between requests, which saves making one anew for each request.
 const FEW: usize = 512;
-/// A request that takes longer than this (a sale that waits for others, a stream of events) lets the next begin.
-const SLOW: Duration = Duration::from_millis(500);
+/// A request that is not answered for longer than this (a sale that waits for others) lets the next begin.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub struct Shared {
@@ -131,7 +131,8 @@ impl Shared {
                 }
                 Poll::Pending => {}
             }
-            if permit.is_some() && slow.as_mut().poll(context).is_ready() {
+            // What is left of an answer that has begun may be a stream of events.
+            if permit.is_some() && (activity.is_answering() || slow.as_mut().poll(context).is_ready()) {
                 permit = None;
             }
             Poll::Pending
@@ -154,6 +155,8 @@ impl Shared {
 struct Activity {
     /// Requests so far
     requests: AtomicUsize,
+    /// Answers that were begun
+    begun: AtomicUsize,
     /// Answers that were sent in full
     answers: AtomicUsize,
     /// The socket took no more when it was last written to
@@ -163,6 +166,12 @@ struct Activity {
 }
 
 impl Activity {
+    /// Whether all that was asked has an answer, which may still be on its way.
+    fn is_answering(&self) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        begun > 0 && begun == self.requests.load(Ordering::Relaxed)
+    }
+
     /// Whether hyper holds nothing but the beginning of a next request, if that.
     fn is_idle(&self) -> bool {
         let answers = self.answers.load(Ordering::Relaxed);
@@ -251,7 +260,11 @@ impl Service<hyper::Request<Incoming>> for Handler {
         });
         request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
         let answer = self.site.router().clone().oneshot(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, activity })) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            activity.begun.fetch_add(1, Ordering::Relaxed);
+            Ok(answer.map(|body| Answer { body, activity }))
+        })
     }
 }
 
