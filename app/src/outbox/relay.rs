@@ -54,10 +54,11 @@ pub async fn run(state: &AppState) {
     let (mut away, mut adopted) = (0, None);
     loop {
         if adopted.is_none_or(|last: Instant| last.elapsed() > ADOPTED) {
-            if let Err(error) = db::within(db::LONGEST, adopt(state)).await {
+            let more = db::within(db::LONGEST, adopt(state)).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "an earlier release's messages wait");
-            }
-            adopted = Some(Instant::now());
+                false
+            });
+            adopted = (!more).then(Instant::now);
         }
         let round = once(state).await;
         away = if matches!(round, Ok(Round::Away)) { away + 1 } else { 0 };
@@ -80,17 +81,19 @@ fn backoff(rounds: u32) -> Duration {
     PAUSE.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }
 
-/// Takes over what instances of an earlier release have written, with a row for each message.
-async fn adopt(state: &AppState) -> Result<(), sqlx::Error> {
+/// Takes over what instances of an earlier release have written, with a row for each message. Tells whether there may be
+/// more of it.
+async fn adopt(state: &AppState) -> Result<bool, sqlx::Error> {
     let mut tx = state.db.begin().await?;
     let ids: Vec<u64> = sqlx::query_scalar("SELECT id FROM outbox ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED")
         .bind(BATCH)
         .fetch_all(&mut *tx)
         .await?;
-    for id in ids {
-        super::take_back(&mut tx, "outbox", id).await?;
+    for id in &ids {
+        super::take_back(&mut tx, "outbox", *id).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    Ok(ids.len() == BATCH as usize)
 }
 
 /// Passes one batch on. The rows stay locked until they are deleted: other relays skip them, and when this process dies in
