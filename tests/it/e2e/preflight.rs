@@ -15,8 +15,9 @@ fn texts(outlook: &Value, severity: &str) -> Vec<String> {
 async fn strangers_full_quotas_and_missing_machines_are_told_and_stop_no_plan() {
     let world = World::new().await;
     let stack = world.stack("dev.yaml");
-    let plan = world.on(&stack, "plan", &["--format", "json"]).await.exits(0).json();
-    assert_eq!(plan["outlook"]["preflight"], serde_json::json!([]), "{plan}");
+    let plan = world.on(&stack, "plan", &["-v", "--format", "json"]).await.exits(0);
+    let (plan, log) = (plan.json(), plan.err);
+    assert_eq!(plan["outlook"]["preflight"], serde_json::json!([]), "{plan}\n{log}");
     let forecast = &plan["outlook"]["forecast"];
     assert!(forecast["seconds"].as_u64().is_some_and(|seconds| seconds > 300), "{forecast}");
     assert_eq!(forecast["interruptions"], serde_json::json!([]));
@@ -47,19 +48,21 @@ async fn strangers_full_quotas_and_missing_machines_are_told_and_stop_no_plan() 
         assert!(pause < 300, "it doesn't become available");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let more = ["--set", "services.web.instances.type=p5.48xlarge", "--format", "json"];
-    let plan = world.on(&stack, "plan", &more).await.exits(0).json();
+    // What got no answer from an emulator is told in the log alone.
+    let more = ["-v", "--set", "services.web.instances.type=p5.48xlarge", "--format", "json"];
+    let plan = world.on(&stack, "plan", &more).await.exits(0);
+    let (plan, log) = (plan.json(), plan.err);
     let problems = texts(&plan["outlook"], "problem").join("\n");
     let strangers =
         ["role called ticketing-dev-ap-northeast-2-instance", "replication group called ticketing-dev-redis"];
     for part in strangers.into_iter().chain(["5 VPCs", "p5.48xlarge isn't offered"]) {
-        assert!(problems.contains(part), "{part} in {problems}");
+        assert!(problems.contains(part), "{part} in {problems}\n{log}");
     }
     let warnings = texts(&plan["outlook"], "warning");
     assert!(warnings.iter().any(|text| text.contains("10.0.0.0/16 shares addresses with 10.0.0.0/20")), "{warnings:?}");
 
-    let doctor = world.on(&stack, "doctor", &[]).await.exits(1);
-    assert!(doctor.out.contains("5 VPCs"), "{}", doctor.out);
+    let doctor = world.on(&stack, "doctor", &["-v"]).await.exits(1);
+    assert!(doctor.out.contains("5 VPCs"), "{}\n{}", doctor.out, doctor.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
