@@ -9,8 +9,9 @@
 --       8 freed    how often seats of the event were freed
 -- ARGV: commands, one after the other: name, number of arguments, arguments. Returns a reply for each: what happened, a number
 -- and a text in one string, which is less work for Redis and its client than an array of three.
+local call = redis.call
 local seats, holds, expiry, users, fence, ready, version, freed = unpack(KEYS)
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Seconds without use after which an event's keys go. `ready` goes first: seats without marks are not taken for free.
 local KEPT, READY_KEPT = 604800, 601200
@@ -19,12 +20,14 @@ local KEPT, READY_KEPT = 604800, 601200
 local WIDE = 65
 
 -- What all users hold together, the last fencing number, whether seats are marked: read once, written at the end.
-local all_before = tonumber(redis.call('HGET', users, ' all') or '0')
+local all_before = tonumber(call('HGET', users, ' all') or '0')
 local all, number, is_ready, used = all_before, nil, nil, false
 
 -- A hold as it is written down.
 local function parsed(text)
-    local user, quantity, fencing, list = string.match(text, '^(.*)|(%d+)|(%d+)|([^|]*)$')
+    local user, quantity, fencing, list = string.match(text, '^([^|]*)|(%d+)|(%d+)|([^|]*)$')
+    -- A user's name may have bars, too; that is slower to find out.
+    if not user then user, quantity, fencing, list = string.match(text, '^(.*)|(%d+)|(%d+)|([^|]*)$') end
     if not user then
         -- There were seats with a bar in their names. What cannot be read at all keeps nobody from being dropped.
         user, quantity, fencing, list = string.match(text, '^(.-)|(%d+)|(%d+)|(.*)$')
@@ -36,45 +39,53 @@ local function parsed(text)
 end
 
 local function read(id)
-    local text = redis.call('HGET', holds, id)
+    local text = call('HGET', holds, id)
     return text and parsed(text)
 end
 
 -- Forgets holds; their seats become free, but for those in `sold`. Seats that are not theirs any more stay as they are.
 local function drop(ids, sold)
     if #ids == 0 then return end
-    local seen, nobody = {}, {}
-    for i, text in ipairs(redis.call('HMGET', holds, unpack(ids))) do
+    local seen, names, given, nobody = {}, {}, {}, {}
+    for i, text in ipairs(call('HMGET', holds, unpack(ids))) do
         local hold = text and not seen[ids[i]] and parsed(text)
         if hold then
             seen[ids[i]] = true
             for _, seat in ipairs(hold.seats) do
-                if not sold[seat] and redis.call('HGET', seats, seat) == ids[i] then redis.call('HDEL', seats, seat) end
+                if not sold[seat] and call('HGET', seats, seat) == ids[i] then call('HDEL', seats, seat) end
             end
-            -- Not `-quantity`: -0 is no integer to Redis.
-            local left = redis.call('HINCRBY', users, hold.user, 0 - hold.quantity)
-            if left <= 0 then table.insert(nobody, hold.user) end
+            if not given[hold.user] then table.insert(names, hold.user) end
+            given[hold.user] = (given[hold.user] or 0) + hold.quantity
             all = all - hold.quantity
         end
     end
-    redis.call('HDEL', holds, unpack(ids))
-    redis.call('ZREM', expiry, unpack(ids))
-    if #nobody > 0 then redis.call('HDEL', users, unpack(nobody)) end
+    for i, has in ipairs(#names > 0 and call('HMGET', users, unpack(names)) or {}) do
+        local back = given[names[i]]
+        if tonumber(has or '0') > back then
+            -- Not `-back`: -0 is no integer to Redis.
+            call('HINCRBY', users, names[i], 0 - back)
+        else
+            table.insert(nobody, names[i])
+        end
+    end
+    call('HDEL', holds, unpack(ids))
+    call('ZREM', expiry, unpack(ids))
+    if #nobody > 0 then call('HDEL', users, unpack(nobody)) end
 end
 
 -- Some at a time: what `unpack` can take is limited.
 local ended
 repeat
-    ended = redis.call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 1000)
+    ended = call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 1000)
     drop(ended, {})
 until #ended < 1000
 
 -- Lets a hold that is there last until `ends` at least.
 local function extend(id, ends)
-    local before = redis.call('ZSCORE', expiry, id)
+    local before = call('ZSCORE', expiry, id)
     if not before then return nil end
     if tonumber(before) >= ends then return tonumber(before) end
-    redis.call('ZADD', expiry, ends, id)
+    call('ZADD', expiry, ends, id)
     return ends
 end
 
@@ -92,26 +103,26 @@ function commands.hold(first, last)
         if ends then return 'ok', ends, known.fence end
     end
     if available < 0 then
-        if is_ready == nil then is_ready = redis.call('EXISTS', ready) == 1 end
+        if is_ready == nil then is_ready = call('EXISTS', ready) == 1 end
         if not is_ready then return 'cold', 0, '' end
     end
     for i = first + 8, last do
-        if redis.call('HGET', seats, ARGV[i]) then return 'taken', 0, ARGV[i] end
+        if call('HGET', seats, ARGV[i]) then return 'taken', 0, ARGV[i] end
     end
     if limit > 0 then
-        local has = tonumber(redis.call('HGET', users, user) or '0')
+        local has = tonumber(call('HGET', users, user) or '0')
         if has + quantity > limit then return 'limit', 0, tostring(has) end
     end
     if available >= 0 and all + quantity > available then return 'short', 0, '' end
     -- Never lower than before, even when Redis has forgotten everything: numbers below the time were given earlier.
-    number = math.max((number or tonumber(redis.call('GET', fence) or '0')) + 1, now * 1000)
+    number = math.max((number or tonumber(call('GET', fence) or '0')) + 1, now * 1000)
     local fencing = string.format('%d', number)
-    for i = first + 8, last do redis.call('HSET', seats, ARGV[i], id) end
+    for i = first + 8, last do call('HSET', seats, ARGV[i], id) end
     local list = table.concat(ARGV, ',', first + 8, last)
     local wide = string.format('%0' .. WIDE .. 'd', quantity)
-    redis.call('HSET', holds, id, user .. '|' .. wide .. '|' .. fencing .. '|' .. list)
-    redis.call('ZADD', expiry, now + lasts, id)
-    redis.call('HINCRBY', users, user, quantity)
+    call('HSET', holds, id, user .. '|' .. wide .. '|' .. fencing .. '|' .. list)
+    call('ZADD', expiry, now + lasts, id)
+    call('HINCRBY', users, user, quantity)
     all = all + quantity
     used = true
     return 'ok', now + lasts, fencing
@@ -148,7 +159,7 @@ function commands.finish(first, last)
         end
         i = place + 1
     end
-    for from = 1, #marks, 1000 do redis.call('HSET', seats, unpack(marks, from, math.min(from + 999, #marks))) end
+    for from = 1, #marks, 1000 do call('HSET', seats, unpack(marks, from, math.min(from + 999, #marks))) end
     drop(ids, sold)
     return 'ok', 0, ''
 end
@@ -163,16 +174,16 @@ end
 function commands.mark(first, last)
     local frees = false
     for i = first + 4, last, 2 do frees = frees or ARGV[i] == 'free' end
-    if (redis.call('GET', freed) or '0') ~= ARGV[first + 1] then return 'stale', 0, '' end
-    if frees and redis.call('GET', version) ~= ARGV[first] then return 'stale', 0, '' end
+    if (call('GET', freed) or '0') ~= ARGV[first + 1] then return 'stale', 0, '' end
+    if frees and call('GET', version) ~= ARGV[first] then return 'stale', 0, '' end
     for i = first + 3, last, 2 do
         if ARGV[i + 1] == 'sold' then
-            redis.call('HSET', seats, ARGV[i], 'sold')
-        elseif redis.call('HGET', seats, ARGV[i]) == 'sold' then
-            redis.call('HDEL', seats, ARGV[i])
+            call('HSET', seats, ARGV[i], 'sold')
+        elseif call('HGET', seats, ARGV[i]) == 'sold' then
+            call('HDEL', seats, ARGV[i])
         end
     end
-    if ARGV[first + 2] == 'all' then redis.call('SET', ready, '1') end
+    if ARGV[first + 2] == 'all' then call('SET', ready, '1') end
     used = true
     return 'ok', 0, ''
 end
@@ -186,15 +197,15 @@ while i <= #ARGV do
     i = last + 1
 end
 
-if number then redis.call('SET', fence, string.format('%d', number)) end
+if number then call('SET', fence, string.format('%d', number)) end
 if all ~= all_before then
-    if all_before == 0 then redis.call('HSET', users, ' wide', string.rep(' ', WIDE)) end
-    redis.call('HINCRBY', users, ' all', all - all_before)
+    if all_before == 0 then call('HSET', users, ' wide', string.rep(' ', WIDE)) end
+    call('HINCRBY', users, ' all', all - all_before)
     -- Whatever went wrong before: without holds nobody holds anything.
-    if redis.call('EXISTS', holds) == 0 then redis.call('DEL', users) end
+    if call('EXISTS', holds) == 0 then call('DEL', users) end
 end
 if used then
-    for _, key in ipairs({seats, holds, expiry, users, fence}) do redis.call('EXPIRE', key, KEPT) end
-    redis.call('EXPIRE', ready, READY_KEPT)
+    for _, key in ipairs({seats, holds, expiry, users, fence}) do call('EXPIRE', key, KEPT) end
+    call('EXPIRE', ready, READY_KEPT)
 end
 return replies

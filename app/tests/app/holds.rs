@@ -1,5 +1,6 @@
 //! Holds, where what holds them in Redis and what sells them in the database could come apart.
 
+use crate::faults::own_servers;
 use crate::support::{App, User};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -191,4 +192,39 @@ async fn what_is_held_is_counted() {
     // Holds end by themselves, though nobody asks for the event.
     tokio::time::sleep(Duration::from_millis(2100)).await;
     assert_eq!(telemetry::held(&app.state).await.expect("counted"), 0);
+}
+
+/// Without Redis its token alone speaks for a hold: it must not buy what was sold, and given back, since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_from_before_a_cancelled_sale_buys_nothing_without_redis() {
+    let mut servers = own_servers().await;
+    let app = App::on(&servers, &[]).await;
+    let admin = app.user(Role::Admin).await;
+    let mut forgotten = Vec::new();
+    // How many other seats were given back decides how they are looked for.
+    for others in [0, 99] {
+        let event = app.seated_event(&admin, 1, 100, json!({})).await;
+        let seat = |user: &str| json!({"eventId": event, "userId": user, "seatIds": ["A-1"]});
+        let held = app.post("/api/holds", Some(&admin), seat("kim")).await.expect(201);
+        for part in ["seats", "holds", "expiry", "users", "fence", "ready"] {
+            redis::<()>(&app, redis::cmd("DEL").arg(format!("hold:{{{event}}}:{part}"))).await;
+        }
+        let sold = app.post("/api/reservations", Some(&admin), seat("lee")).await.expect(201);
+        app.delete(&format!("/api/reservations/{}", sold["reservationId"]), Some(&admin)).await.expect(204);
+        sqlx::query(
+            "INSERT INTO seat_fences SELECT event_id, id, 1 FROM seats WHERE event_id = ? AND id <> 'A-1' LIMIT ?",
+        )
+        .bind(event)
+        .bind(others)
+        .execute(&app.state.db)
+        .await
+        .expect("written");
+        forgotten.push((event, held));
+    }
+    servers.redis.kill();
+    for (event, held) in forgotten {
+        let late = json!({"holdToken": held["holdToken"]});
+        app.post("/api/reservations/confirm", Some(&admin), late).await.problem(409, "seat_taken");
+        assert_eq!(app.check_event(event).await, 0);
+    }
 }
