@@ -15,7 +15,7 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -91,9 +91,12 @@ impl Shared {
 
     /// Waits for the next byte. False when there will be none, or we are not to wait any longer.
     async fn speaks(&self, stream: &TcpStream) -> bool {
+        // A look, since a socket may be called readable once more after all of it was read: who then waits in vain for a
+        // request would keep the others from beginning theirs.
+        let mut first = [0];
         tokio::select! {
             biased;
-            ready = stream.readable() => ready.is_ok(),
+            seen = stream.peek(&mut first) => seen.is_ok_and(|bytes| bytes > 0),
             () = self.closing.cancelled() => false,
             () = tokio::time::sleep(self.idle) => false,
         }
@@ -189,13 +192,6 @@ struct Socket {
     activity: Arc<Activity>,
 }
 
-impl Socket {
-    fn written<T>(&self, result: Poll<T>) -> Poll<T> {
-        self.activity.blocked.store(result.is_pending(), Ordering::Relaxed);
-        result
-    }
-}
-
 impl Read for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -211,10 +207,12 @@ impl Read for Socket {
     }
 }
 
+/// It takes one piece at a time: answers are short, and head and body together cost the kernel less than two pieces.
 impl Write for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, data);
-        self.written(result)
+        self.activity.blocked.store(result.is_pending(), Ordering::Relaxed);
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -223,19 +221,6 @@ impl Write for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-        self.written(result)
     }
 }
 
@@ -334,5 +319,33 @@ impl hyper::body::Body for Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.activity.answers.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn who_only_seems_to_speak_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut client, (stream, _)) = (client.expect("connects"), accepted.expect("accepts"));
+        client.write_all(b"G").await.expect("is sent");
+        stream.readable().await.expect("is readable");
+        // tokio doesn't hear of it, and goes on taking it for readable.
+        let read = (&*socket2::SockRef::from(&stream)).read(&mut [0]);
+        assert_eq!(read.expect("is read"), 1);
+        stream.readable().await.expect("seems to be readable");
+
+        let shared = Shared::new(Arc::new(Site::starting()), http1::Builder::new(), Duration::from_secs(60));
+        let mut speaks = pin!(shared.speaks(&stream));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut speaks).await.is_err(), "nothing was said");
+        client.write_all(b"G").await.expect("is sent");
+        assert!(speaks.await);
     }
 }

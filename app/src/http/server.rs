@@ -14,9 +14,15 @@ use tokio_util::sync::CancellationToken;
 /// How long a client may take nothing of what is sent to it: one that has vanished, or never reads, is let go then.
 const UNREAD_TIME: Duration = Duration::from_secs(60);
 
-/// Connections have it from their listener.
-fn limit_unread(listener: &TcpListener) -> anyhow::Result<()> {
-    SockRef::from(listener).set_tcp_user_timeout(Some(UNREAD_TIME)).context("TCP_USER_TIMEOUT")
+/// Connections that may wait to be accepted. Who finds no room knocks again after a second; 128 have some as sockets come, and a
+/// thousand come at once when a sale opens. The kernel allows no more than its `net.core.somaxconn`.
+const UNACCEPTED: i32 = 4096;
+
+/// Makes room for who comes at once, and limits what connections, which have it from their listener, leave unread.
+fn prepare(listener: &TcpListener) -> anyhow::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.listen(UNACCEPTED).context("listen")?;
+    socket.set_tcp_user_timeout(Some(UNREAD_TIME)).context("TCP_USER_TIMEOUT")
 }
 
 /// Serves until `shutdown` is cancelled, then lets running requests end within `drain`. A connection may wait for a request's
@@ -30,12 +36,11 @@ pub async fn serve(
     idle: Duration,
 ) -> anyhow::Result<()> {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    // Answers are short: head and body in one piece cost the kernel less than two.
-    builder.timer(TokioTimer::new()).header_read_timeout(idle).writev(false);
+    builder.timer(TokioTimer::new()).header_read_timeout(idle);
     let shared = Arc::new(Shared::new(site, builder, idle));
     // Every connection holds a sender: the channel closes with the last of them.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
-    limit_unread(&listener)?;
+    prepare(&listener)?;
     loop {
         let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -76,10 +81,22 @@ mod tests {
     #[tokio::test]
     async fn a_connection_has_the_limit_of_its_listener() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
-        limit_unread(&listener).expect("is set");
+        prepare(&listener).expect("is set");
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_client, (stream, _)) = (client.expect("connects"), accepted.expect("accepts"));
         assert_eq!(SockRef::from(&stream).tcp_user_timeout().expect("is known"), Some(UNREAD_TIME));
+    }
+
+    #[tokio::test]
+    async fn many_can_come_before_one_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        prepare(&listener).expect("is set");
+        let address = listener.local_addr().expect("an address");
+        let mut clients = Vec::new();
+        for _ in 0..500 {
+            let client = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(address)).await;
+            clients.push(client.expect("there is room").expect("connects"));
+        }
     }
 }

@@ -194,6 +194,35 @@ async fn what_is_held_is_counted() {
     assert_eq!(telemetry::held(&app.state).await.expect("counted"), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_user_holds_is_less_by_what_has_ended() {
+    let app = App::with(&["--hold-seconds", "4"]).await;
+    let admin = app.user(Role::Admin).await;
+    let event = app.event(&admin, 20, json!({})).await;
+    let holds = &app.state.sales.holds;
+    let take = |user: &'static str, quantity| holds.take(event, user, quantity, Vec::new(), 20);
+    let of = async |user: &str| {
+        let users = redis::cmd("HGET").arg(format!("hold:{{{event}}}:users")).arg(user).to_owned();
+        redis::<Option<u32>>(&app, &users).await
+    };
+    for quantity in [1, 2] {
+        take("kim", quantity).await.expect("held");
+    }
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    let last = take("kim", 1).await.expect("held");
+    // What separates the parts of a hold that is written down may stand in a name.
+    let barred = take("a|1|2|b", 3).await.expect("held");
+    assert_eq!(of("kim").await, Some(4));
+    // Two end at once.
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    assert_eq!(holds.held(event).await, 4);
+    assert_eq!((of("kim").await, of("a|1|2|b").await), (Some(1), Some(3)));
+    for hold in [last, barred] {
+        assert!(holds.release(&hold).await.expect("Redis answers"));
+    }
+    assert_eq!((of("kim").await, of("a|1|2|b").await, holds.held(event).await), (None, None, 0));
+}
+
 /// Without Redis its token alone speaks for a hold: it must not buy what was sold, and given back, since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_from_before_a_cancelled_sale_buys_nothing_without_redis() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Ports that are tried when the one that AWS knows is not to be had.
 const OTHERS: u16 = 200;
+
+/// Connections that may wait to be accepted: who comes when there are more knocks again only after a second.
+const UNACCEPTED: u32 = 4096;
 
 type Tls = Option<Arc<rustls::ServerConfig>>;
 
@@ -49,14 +52,14 @@ impl Listening {
 
 /// Listens on the port that AWS knows if the system lets us, else on the first free one from 8000 more on: 8080 for 80,
 /// 8443 for 443.
-pub(super) async fn start(
+pub(super) fn start(
     shared: &Arc<Shared>,
     address: IpAddr,
     port: u16,
     tls: Tls,
     stop: &CancellationToken,
 ) -> Result<Listening, ListenError> {
-    let (listener, address) = bind(SocketAddr::new(address, port)).await?;
+    let (listener, address) = bind(SocketAddr::new(address, port))?;
     let stop = stop.child_token();
     let tls = Arc::new(RwLock::new(tls));
     let listening = Listening { address, tls: tls.clone(), stop: stop.clone() };
@@ -82,20 +85,27 @@ pub(super) async fn start(
     Ok(listening)
 }
 
-async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     let failed = |source| ListenError { address: wanted, source };
-    let first = match TcpListener::bind(wanted).await {
+    let first = match listen(wanted) {
         Ok(listener) => return Ok((listener, wanted)),
         Err(error) => error,
     };
     let from = wanted.port().saturating_add(8000);
     for port in from..from.saturating_add(OTHERS) {
         let address = SocketAddr::new(wanted.ip(), port);
-        if let Ok(listener) = TcpListener::bind(address).await {
+        if let Ok(listener) = listen(address) {
             return Ok((listener, address));
         }
     }
     Err(failed(first))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(UNACCEPTED)
 }
 
 async fn take(shared: Arc<Shared>, from: From, stream: TcpStream, tls: Tls, stop: CancellationToken) {

@@ -162,7 +162,7 @@ impl Balancer {
                 listening.set_tls(listener.tls.clone());
                 continue;
             }
-            match listen::start(&self.shared, wanted.address, *port, listener.tls.clone(), &self.stop).await {
+            match listen::start(&self.shared, wanted.address, *port, listener.tls.clone(), &self.stop) {
                 Ok(listening) => {
                     self.listening.insert(*port, listening);
                 }
