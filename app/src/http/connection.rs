@@ -33,6 +33,8 @@ const ACTIVE: usize = 256;
 const FEW: usize = 512;
 /// A request that is not answered for longer than this (a sale that waits for others) lets the next begin.
 const SLOW: Duration = Duration::from_secs(1);
+/// One that hasn't come in whole after this does so, too: who sends it is slow, and may mean to keep the others out.
+const UNHEARD: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 pub struct Shared {
@@ -115,7 +117,7 @@ impl Shared {
         let io = Socket { stream: TokioIo::new(stream), unread, activity: activity.clone() };
         let handler = Handler { site: self.site.clone(), peer, activity: activity.clone() };
         let mut connection = self.builder.serve_connection(io, handler);
-        let mut slow = pin!(tokio::time::sleep(SLOW));
+        let (mut unheard, mut slow) = (pin!(tokio::time::sleep(UNHEARD)), pin!(tokio::time::sleep(SLOW)));
         let mut closing = pin!(self.closing.cancelled());
         let mut closed = false;
         let ended = poll_fn(|context| {
@@ -135,7 +137,11 @@ impl Shared {
                 Poll::Pending => {}
             }
             // What is left of an answer that has begun may be a stream of events.
-            if permit.is_some() && (activity.is_answering() || slow.as_mut().poll(context).is_ready()) {
+            if permit.is_some()
+                && (activity.is_answering()
+                    || slow.as_mut().poll(context).is_ready()
+                    || unheard.as_mut().poll(context).is_ready() && activity.is_unheard())
+            {
                 permit = None;
             }
             Poll::Pending
@@ -158,6 +164,8 @@ impl Shared {
 struct Activity {
     /// Requests so far
     requests: AtomicUsize,
+    /// Requests that came in whole
+    heard: AtomicUsize,
     /// Answers that were begun
     begun: AtomicUsize,
     /// Answers that were sent in full
@@ -169,6 +177,11 @@ struct Activity {
 }
 
 impl Activity {
+    /// Whether a request is still to come, or a part of one.
+    fn is_unheard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) < self.requests.load(Ordering::Relaxed).max(1)
+    }
+
     /// Whether all that was asked has an answer, which may still be on its way.
     fn is_answering(&self) -> bool {
         let begun = self.begun.load(Ordering::Relaxed);
@@ -240,7 +253,10 @@ impl Service<hyper::Request<Incoming>> for Handler {
         self.activity.requests.fetch_add(1, Ordering::Relaxed);
         let (peer, activity) = (self.peer, self.activity.clone());
         let mut request = request.map(|body| match hyper::body::Body::is_end_stream(&body) {
-            true => Body::empty(),
+            true => {
+                activity.heard.fetch_add(1, Ordering::Relaxed);
+                Body::empty()
+            }
             false => Body::new(Question { body, ended: false, activity: activity.clone() }),
         });
         request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
@@ -269,7 +285,10 @@ impl hyper::body::Body for Question {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        self.ended = frame.is_none() || self.body.is_end_stream();
+        if !self.ended && (frame.is_none() || self.body.is_end_stream()) {
+            self.ended = true;
+            self.activity.heard.fetch_add(1, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 
@@ -325,16 +344,27 @@ impl Drop for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::routing::get;
     use std::io::Read;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+
+    fn shared() -> Shared {
+        let router = axum::Router::new().route("/", get(|| async { "alive" }).post(|_: Bytes| async {}));
+        Shared::new(Arc::new(router.into()), http1::Builder::new(), Duration::from_secs(60))
+    }
+
+    /// Both ends of a connection.
+    async fn connect(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.expect("connects"), accepted.expect("accepts").0)
+    }
 
     #[tokio::test]
     async fn who_only_seems_to_speak_does_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
-        let address = listener.local_addr().expect("an address");
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (mut client, (stream, _)) = (client.expect("connects"), accepted.expect("accepts"));
+        let (mut client, stream) = connect(&listener).await;
         client.write_all(b"G").await.expect("is sent");
         stream.readable().await.expect("is readable");
         // tokio doesn't hear of it, and goes on taking it for readable.
@@ -342,10 +372,32 @@ mod tests {
         assert_eq!(read.expect("is read"), 1);
         stream.readable().await.expect("seems to be readable");
 
-        let shared = Shared::new(Arc::new(Site::starting()), http1::Builder::new(), Duration::from_secs(60));
+        let shared = shared();
         let mut speaks = pin!(shared.speaks(&stream));
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut speaks).await.is_err(), "nothing was said");
         client.write_all(b"G").await.expect("is sent");
         assert!(speaks.await);
+    }
+
+    #[tokio::test]
+    async fn who_says_half_a_word_keeps_nobody_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let (shared, mut clients) = (Arc::new(shared()), Vec::new());
+        let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{";
+        for n in 0..=ACTIVE {
+            let (mut client, stream) = connect(&listener).await;
+            let shared = shared.clone();
+            tokio::spawn(async move { shared.serve(stream, SocketAddr::from(([127, 0, 0, 1], 1))).await });
+            let said = match n {
+                ACTIVE => "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                n if n % 2 == 0 => "G",
+                _ => half,
+            };
+            client.write_all(said.as_bytes()).await.expect("is sent");
+            clients.push(client);
+        }
+        let last = clients.last_mut().expect("there is one");
+        let answered = tokio::time::timeout(SLOW / 2, last.read_u8()).await;
+        assert_eq!(answered.expect("in time").expect("an answer"), b'H');
     }
 }
