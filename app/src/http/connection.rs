@@ -128,11 +128,8 @@ impl Shared {
             }
             match served.poll(context) {
                 Poll::Ready(result) => return Poll::Ready(Some(result)),
-                Poll::Pending if activity.is_idle() && !closed => {
-                    if self.open.load(Ordering::Relaxed) > FEW {
-                        return Poll::Ready(None);
-                    }
-                    permit = None;
+                Poll::Pending if activity.is_idle() && !closed && self.open.load(Ordering::Relaxed) > FEW => {
+                    return Poll::Ready(None);
                 }
                 Poll::Pending => {}
             }
