@@ -14,8 +14,8 @@ use crate::kv::Kv;
 use crate::outbox::messaging::Messaging;
 use crate::outbox::relay;
 use crate::queue::{Queue, QueueView};
-use crate::sales::Sales;
 use crate::sales::tickets::TicketSigner;
+use crate::sales::{Sales, requests};
 use crate::staff::Attempts;
 use crate::{telemetry, waitlist};
 use anyhow::Context;
@@ -139,6 +139,7 @@ impl AppState {
             self.spawn(|state| async move { state.messaging.consume(&state).await });
             self.spawn(|state| async move { waitlist::sweep(&state).await });
             self.spawn(|state| async move { settle::run(&state).await });
+            self.spawn(|state| async move { requests::ask_again(&state).await });
         }
         if self.role.includes(Role::Queue) {
             self.spawn(|state| async move { state.queue.run().await });

@@ -2,6 +2,7 @@
 
 use super::{Order, PaymentMethod, ReservationView, read};
 use crate::accounts::tokens::Caller;
+use crate::db;
 use crate::error::{ApiError, Problem, Result};
 use crate::http::extract::Path;
 use crate::outbox::{self, Message};
@@ -12,13 +13,23 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{MySqlConnection, MySqlExecutor};
+use sqlx::{MySqlConnection, MySqlExecutor, QueryBuilder};
+use std::time::Duration;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// The kind of message that asks for a reservation.
 pub const REQUESTED: &str = "reservation.requested";
+
+/// After how many seconds without a decision a request is asked about again: longer than all attempts take.
+const PATIENCE_SECONDS: u32 = 600;
+/// How often to look for such requests.
+const LOOK: Duration = Duration::from_secs(60);
+/// So many of them at a time.
+const SOME: u32 = 100;
+/// Why nobody will carry out a request.
+const LOST: &str = "internal: the order could not be carried out; order again";
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(status))
@@ -80,13 +91,63 @@ pub async fn accept(state: &AppState, event_id: u64, order: Order) -> Result<Res
         .bind(body)
         .execute(&mut *tx)
         .await?;
-    let payload = json!({"requestId": id, "userId": pending.user_id, "quantity": pending.quantity});
-    outbox::write(&mut tx, event_id, REQUESTED, &[payload]).await?;
+    ask(&mut tx, &id, &pending).await?;
     tx.commit().await?;
     let location = format!("/api/reservation-requests/{id}");
     let view = RequestView { request_id: id, status: "ACCEPTED".into(), reservation: None, problem: None };
     let headers = [(header::LOCATION, location.as_str()), (header::RETRY_AFTER, "1")];
     Ok((StatusCode::ACCEPTED, headers, axum::Json(view)).into_response())
+}
+
+async fn ask(connection: &mut MySqlConnection, id: &str, pending: &Pending) -> Result<(), sqlx::Error> {
+    let payload = json!({"requestId": id, "userId": pending.user_id, "quantity": pending.quantity});
+    outbox::write(connection, pending.event_id, REQUESTED, &[payload]).await
+}
+
+/// Asks again about what nobody has decided for long, until the task is dropped: a worker that dies in the last delivery of
+/// a message takes it along.
+pub async fn ask_again(state: &AppState) {
+    loop {
+        match db::within(db::LONGEST, ask_again_some(state)).await {
+            Ok(asked) if asked == SOME as usize => continue,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "undecided requests wait"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn ask_again_some(state: &AppState) -> Result<usize, sqlx::Error> {
+    let mut tx = state.db.begin().await?;
+    let requests: Vec<(String, String)> = sqlx::query_as(
+        "SELECT id, body FROM reservation_requests WHERE status = 'ACCEPTED' \
+         AND asked_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND ORDER BY asked_at LIMIT ? FOR UPDATE SKIP LOCKED",
+    )
+    .bind(PATIENCE_SECONDS)
+    .bind(SOME)
+    .fetch_all(&mut *tx)
+    .await?;
+    if requests.is_empty() {
+        return Ok(0);
+    }
+    for (id, body) in &requests {
+        tracing::warn!(id, "a request is undecided; it is asked about again");
+        match serde_json::from_str(body) {
+            Ok(pending) => ask(&mut tx, id, &pending).await?,
+            Err(_) => decide(&mut *tx, id, "REJECTED", None, Some(LOST)).await?,
+        }
+    }
+    let mut sql = QueryBuilder::new("UPDATE reservation_requests SET asked_at = UTC_TIMESTAMP(3) WHERE id IN (");
+    let mut ids: Vec<&String> = requests.iter().map(|(id, _)| id).collect();
+    db::pad(&mut ids);
+    let mut list = sql.separated(", ");
+    for id in ids {
+        list.push_bind(id);
+    }
+    list.push_unseparated(")");
+    sql.build().execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(requests.len())
 }
 
 /// Carries out a request; returns the reason when it is rejected. An error means that it is not decided.
@@ -148,7 +209,7 @@ pub async fn give_up(connection: &mut MySqlConnection, message: &Message) -> Res
     };
     let (status, problem) = match sold {
         Some(_) => ("CONFIRMED", None),
-        None => ("REJECTED", Some("internal: the order could not be carried out; order again")),
+        None => ("REJECTED", Some(LOST)),
     };
     decide(connection, id, status, sold, problem).await
 }

@@ -235,32 +235,14 @@ async fn asynchronous_reservations() {
     let app = App::start().await;
     let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
     let event = app.seated_event(&admin, 1, 2, json!({})).await;
-    let send = async |seats: &[&str]| {
-        let body = json!({"eventId": event, "userId": kim.id, "seatIds": seats});
-        let headers = [("prefer", "respond-async")];
-        app.send(hyper::Method::POST, "/api/reservations", Some(&kim), &headers, Some(body)).await
-    };
-    let decided = async |location: &str| {
-        let started = Instant::now();
-        loop {
-            let request = app.get(location, Some(&kim)).await.expect(200);
-            if request["status"] != "ACCEPTED" {
-                return request;
-            }
-            assert!(started.elapsed() < Duration::from_secs(10), "{request}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let answer = send(&["A-1"]).await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
-    assert_eq!(answer.expect(202)["status"], "ACCEPTED");
-    let request = decided(&location).await;
+    let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
+    let location = app.order_later(&kim, order.clone()).await;
+    let request = app.decided(&kim, &location).await;
     assert_eq!(request["reservation"]["tickets"][0]["seatId"], "A-1", "{request}");
     let lee = app.user(Role::User).await;
     app.get(&location, Some(&lee)).await.problem(403, "not_yours");
-    let answer = send(&["A-1"]).await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
-    let request = decided(&location).await;
+    let location = app.order_later(&kim, order).await;
+    let request = app.decided(&kim, &location).await;
     assert_eq!(request["status"], "REJECTED");
     assert!(request["problem"].as_str().expect("a reason").starts_with("seat_taken"), "{request}");
     notified(&app, &kim, "reservation.requested").await;
@@ -272,25 +254,43 @@ async fn a_request_that_cannot_be_carried_out_is_decided_all_the_same() {
     let app = App::with(&["--role", "api"]).await;
     let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
     let event = app.event(&admin, 10, json!({})).await;
-    let body = Some(json!({"eventId": event, "userId": kim.id, "quantity": 2}));
-    let headers = [("prefer", "respond-async")];
-    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(&kim), &headers, body).await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
-    answer.expect(202);
+    let location = app.order_later(&kim, order(event, &kim.id, 2)).await;
     sqlx::query("UPDATE reservation_requests SET body = '{}'").execute(&app.db).await.expect("nobody can read it");
     let _worker = app.another_with(&["--role", "worker"]).await;
-    let started = Instant::now();
-    let request = loop {
-        let request = app.get(&location, Some(&kim)).await.expect(200);
-        if request["status"] != "ACCEPTED" {
-            break request;
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "{request}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let request = app.decided(&kim, &location).await;
     assert_eq!(request["status"], "REJECTED", "{request}");
     assert!(request["problem"].as_str().expect("a reason").starts_with("internal"), "{request}");
     assert_eq!(app.check_event(event).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_message_is_lost_is_decided_all_the_same() {
+    let app = App::with(&["--role", "api"]).await;
+    let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
+    let event = app.event(&admin, 10, json!({})).await;
+    let mut asked = Vec::new();
+    for quantity in [2, 3, 4] {
+        asked.push(app.order_later(&kim, order(event, &kim.id, quantity)).await);
+    }
+    let [lost, unreadable, fresh] = &asked[..] else { panic!("three were asked for") };
+    let id = |location: &str| location.rsplit('/').next().expect("an id").to_owned();
+    sqlx::query("DELETE FROM outbox_batches").execute(&app.db).await.expect("as if a dying worker had taken them");
+    sqlx::query("UPDATE reservation_requests SET asked_at = asked_at - INTERVAL 11 MINUTE WHERE id <> ?")
+        .bind(id(fresh))
+        .execute(&app.db)
+        .await
+        .expect("long ago");
+    sqlx::query("UPDATE reservation_requests SET body = '{}' WHERE id = ?")
+        .bind(id(unreadable))
+        .execute(&app.db)
+        .await
+        .expect("nobody can read it");
+    let _worker = app.another_with(&["--role", "worker"]).await;
+    assert_eq!(app.decided(&kim, lost).await["status"], "CONFIRMED");
+    assert_eq!(app.decided(&kim, unreadable).await["status"], "REJECTED");
+    // Its message may still come.
+    assert_eq!(app.get(fresh, Some(&kim)).await.expect(200)["status"], "ACCEPTED");
+    assert_eq!(app.check_event(event).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -162,26 +162,14 @@ async fn an_outage_of_sns_costs_no_message() {
     assert_eq!(app.check_event(event).await, 3);
 }
 
-/// Asks for a reservation; returns where to look what became of it.
 async fn request(app: &App, user: &User, event: u64) -> String {
-    let (body, headers) = (json!({"eventId": event, "userId": user.id, "quantity": 2}), [("prefer", "respond-async")]);
-    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(user), &headers, Some(body)).await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
-    assert_eq!(answer.expect(202)["status"], "ACCEPTED");
-    location
+    app.order_later(user, json!({"eventId": event, "userId": user.id, "quantity": 2})).await
 }
 
 /// Waits until a request is decided.
 async fn decided(app: &App, user: &User, location: &str, worker: &Running) -> Value {
-    let started = Instant::now();
-    loop {
-        let request = app.get(location, Some(user)).await.expect(200);
-        if request["status"] != "ACCEPTED" {
-            return request;
-        }
-        assert!(started.elapsed() < PATIENCE, "{request}: {}", worker.log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let decided = tokio::time::timeout(PATIENCE / 2, app.decided(user, location)).await;
+    decided.unwrap_or_else(|_| panic!("it stays undecided: {}", worker.log()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -96,23 +96,9 @@ async fn a_message_that_comes_again_after_its_sale_changes_nothing() {
     let app = App::start().await;
     let (admin, kim) = (app.user(Role::Admin).await, app.user(Role::User).await);
     let event = app.seated_event(&admin, 1, 2, json!({})).await;
-    let body = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
-    let headers = [("prefer", "respond-async")];
-    let answer = app.send(hyper::Method::POST, "/api/reservations", Some(&kim), &headers, Some(body)).await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
-    answer.expect(202);
-    let decided = async || {
-        let started = Instant::now();
-        loop {
-            let request = app.get(&location, Some(&kim)).await.expect(200);
-            if request["status"] != "ACCEPTED" {
-                return request;
-            }
-            assert!(started.elapsed() < Duration::from_secs(10), "{request}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let first = decided().await;
+    let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
+    let location = app.order_later(&kim, order).await;
+    let first = app.decided(&kim, &location).await;
     assert_eq!(first["status"], "CONFIRMED");
     // As if the worker had died between the sale and its decision.
     let id = first["requestId"].as_str().expect("an id");
@@ -128,7 +114,7 @@ async fn a_message_that_comes_again_after_its_sale_changes_nothing() {
         .execute(&app.db)
         .await
         .expect("sent again");
-    let second = decided().await;
+    let second = app.decided(&kim, &location).await;
     assert_eq!(second["status"], "CONFIRMED", "{second}");
     assert_eq!(second["reservation"]["reservationId"], first["reservation"]["reservationId"]);
     assert_eq!(app.check_event(event).await, 1);

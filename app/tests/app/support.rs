@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ticketing::accounts::{self, Role};
 use ticketing::commands::Cli;
@@ -326,6 +326,28 @@ impl App {
         merge(&mut body, more);
         let event = self.post("/api/events", Some(admin), body).await.expect(201);
         event["eventId"].as_u64().expect("an id")
+    }
+
+    /// Asks for a reservation without waiting for it; returns where to look what becomes of it.
+    pub async fn order_later(&self, user: &User, order: Value) -> String {
+        let headers = [("prefer", "respond-async")];
+        let answer = self.send(Method::POST, "/api/reservations", Some(user), &headers, Some(order)).await;
+        let location = answer.headers["location"].to_str().expect("text").to_owned();
+        assert_eq!(answer.expect(202)["status"], "ACCEPTED");
+        location
+    }
+
+    /// Waits until what was asked for is decided.
+    pub async fn decided(&self, user: &User, location: &str) -> Value {
+        let started = Instant::now();
+        loop {
+            let request = self.get(location, Some(user)).await.expect(200);
+            if request["status"] != "ACCEPTED" {
+                return request;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{request}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn available(&self, event: u64) -> u64 {
