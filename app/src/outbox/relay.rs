@@ -149,6 +149,10 @@ async fn record(
         if !stays {
             done.push(row.id);
         }
+        if *size == 0 {
+            tracing::error!(id = row.id, kind = row.kind, "a row of the outbox cannot be read and is kept aside");
+            put_aside(&mut tx, row.first(), &row.kind, row.event_id, &row.payloads, "it cannot be read").await?;
+        }
         for (message, result) in outcomes {
             match result {
                 Ok(()) => passed += 1,
@@ -164,7 +168,6 @@ async fn record(
                 }
                 Err(Failure::Refused(error)) if row.attempts + 1 >= ATTEMPTS => {
                     tracing::error!(id = message.id, kind = message.kind, error, "a message is kept aside");
-                    metrics::counter!("ticketing_dead_letters_total").increment(1);
                     keep_aside(&mut tx, message, &error).await?;
                 }
                 Err(Failure::Refused(error)) => {
@@ -207,11 +210,14 @@ async fn publish(state: &AppState, messages: &[Message]) -> Option<Vec<Result<()
 }
 
 impl Row {
+    /// The identifier of the first message.
+    fn first(&self) -> u64 {
+        self.first_id.unwrap_or(self.id * MESSAGES as u64)
+    }
+
+    /// None where it cannot be read.
     fn messages(&self) -> Vec<Message> {
-        let payloads: Vec<Value> = serde_json::from_str(&self.payloads).unwrap_or_else(|error| {
-            tracing::error!(id = self.id, kind = self.kind, %error, "a row of the outbox can't be read");
-            Vec::new()
-        });
+        let payloads: Vec<Value> = serde_json::from_str(&self.payloads).unwrap_or_default();
         let message = |(id, payload)| Message {
             id,
             kind: self.kind.clone(),
@@ -219,8 +225,7 @@ impl Row {
             payload,
             traceparent: self.traceparent.clone(),
         };
-        let first = self.first_id.unwrap_or(self.id * MESSAGES as u64);
-        (first..).zip(payloads).map(message).collect()
+        (self.first()..).zip(payloads).map(message).collect()
     }
 }
 
@@ -243,11 +248,24 @@ async fn keep_aside(connection: &mut MySqlConnection, message: &Message, error: 
     if message.kind == requests::REQUESTED {
         requests::give_up(connection, message).await?;
     }
+    let payload = message.payload.to_string();
+    put_aside(connection, message.id, &message.kind, message.event_id, &payload, error).await
+}
+
+async fn put_aside(
+    connection: &mut MySqlConnection,
+    id: u64,
+    kind: &str,
+    event_id: u64,
+    payload: &str,
+    error: &str,
+) -> Result<(), sqlx::Error> {
+    metrics::counter!("ticketing_dead_letters_total").increment(1);
     sqlx::query("INSERT INTO dead_letters (id, kind, event_id, payload, error) VALUES (?, ?, ?, ?, ?)")
-        .bind(message.id)
-        .bind(&message.kind)
-        .bind(message.event_id)
-        .bind(message.payload.to_string())
+        .bind(id)
+        .bind(kind)
+        .bind(event_id)
+        .bind(payload)
         .bind(error.chars().take(1000).collect::<String>())
         .execute(connection)
         .await?;

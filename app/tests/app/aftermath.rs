@@ -294,6 +294,23 @@ async fn a_request_whose_message_is_lost_is_decided_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_of_the_outbox_is_kept_aside() {
+    let app = App::with(&["--role", "api"]).await;
+    let insert =
+        "INSERT INTO outbox_batches (first_id, kind, event_id, payloads) VALUES (7, 'reservation.confirmed', 1, '[{')";
+    sqlx::query(insert).execute(&app.db).await.expect("inserted");
+    let _worker = app.another_with(&["--role", "worker"]).await;
+    let started = Instant::now();
+    while app.count("SELECT COUNT(*) FROM outbox_batches WHERE event_id = ?", 1).await > 0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "it stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let letters = ticketing::outbox::dead_letters::list(&app.db).await.expect("they are listed");
+    let letters: Vec<(u64, &str)> = letters.iter().map(|letter| (letter.id, letter.payload.as_str())).collect();
+    assert_eq!(letters, [(7, "[{")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sale_notifies_once_even_with_several_relays() {
     let app = App::start().await;
     let others = [app.another().await, app.another().await];
