@@ -22,6 +22,7 @@ pub mod tickets;
 pub use read::{ReservationView, TicketView, by_code4 as find_by_code4};
 
 use crate::config::LimitArgs;
+use crate::db;
 use crate::error::{ApiError, Result};
 use crate::events::cache::EventCache;
 use crate::kv::Kv;
@@ -221,7 +222,8 @@ impl Sales {
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(MARK_AGAIN).await;
-                    if sales.holds.is_up() && sales.mark_freed(event_id, &seats).await.is_ok() {
+                    let marked = db::within(db::LONGEST, sales.mark_freed(event_id, &seats));
+                    if sales.holds.is_up() && marked.await.is_ok() {
                         break;
                     }
                 }

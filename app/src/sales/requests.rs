@@ -99,6 +99,7 @@ pub async fn accept(state: &AppState, event_id: u64, order: Order) -> Result<Res
     Ok((StatusCode::ACCEPTED, headers, axum::Json(view)).into_response())
 }
 
+/// Has a worker told of a request.
 async fn ask(connection: &mut MySqlConnection, id: &str, pending: &Pending) -> Result<(), sqlx::Error> {
     let payload = json!({"requestId": id, "userId": pending.user_id, "quantity": pending.quantity});
     outbox::write(connection, pending.event_id, REQUESTED, &[payload]).await
@@ -130,8 +131,8 @@ async fn ask_again_some(state: &AppState) -> Result<usize, sqlx::Error> {
     if requests.is_empty() {
         return Ok(0);
     }
+    tracing::warn!(requests = requests.len(), "nobody has decided some requests; they are asked about again");
     for (id, body) in &requests {
-        tracing::warn!(id, "a request is undecided; it is asked about again");
         match serde_json::from_str(body) {
             Ok(pending) => ask(&mut tx, id, &pending).await?,
             Err(_) => decide(&mut *tx, id, "REJECTED", None, Some(LOST)).await?,
