@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{MySqlConnection, MySqlExecutor, QueryBuilder};
+use sqlx::{MySqlConnection, MySqlExecutor};
 use std::time::Duration;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -137,16 +137,11 @@ async fn ask_again_some(state: &AppState) -> Result<usize, sqlx::Error> {
             Ok(pending) => ask(&mut tx, id, &pending).await?,
             Err(_) => decide(&mut *tx, id, "REJECTED", None, Some(LOST)).await?,
         }
+        sqlx::query("UPDATE reservation_requests SET asked_at = UTC_TIMESTAMP(3) WHERE id = ?")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
     }
-    let mut sql = QueryBuilder::new("UPDATE reservation_requests SET asked_at = UTC_TIMESTAMP(3) WHERE id IN (");
-    let mut ids: Vec<&String> = requests.iter().map(|(id, _)| id).collect();
-    db::pad(&mut ids);
-    let mut list = sql.separated(", ");
-    for id in ids {
-        list.push_bind(id);
-    }
-    list.push_unseparated(")");
-    sql.build().execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(requests.len())
 }

@@ -237,12 +237,12 @@ async fn asynchronous_reservations() {
     let event = app.seated_event(&admin, 1, 2, json!({})).await;
     let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
     let location = app.order_later(&kim, order.clone()).await;
-    let request = app.decided(&kim, &location).await;
+    let request = app.decided(&kim, &location, 10).await.expect("a decision");
     assert_eq!(request["reservation"]["tickets"][0]["seatId"], "A-1", "{request}");
     let lee = app.user(Role::User).await;
     app.get(&location, Some(&lee)).await.problem(403, "not_yours");
     let location = app.order_later(&kim, order).await;
-    let request = app.decided(&kim, &location).await;
+    let request = app.decided(&kim, &location, 10).await.expect("a decision");
     assert_eq!(request["status"], "REJECTED");
     assert!(request["problem"].as_str().expect("a reason").starts_with("seat_taken"), "{request}");
     notified(&app, &kim, "reservation.requested").await;
@@ -257,7 +257,7 @@ async fn a_request_that_cannot_be_carried_out_is_decided_all_the_same() {
     let location = app.order_later(&kim, order(event, &kim.id, 2)).await;
     sqlx::query("UPDATE reservation_requests SET body = '{}'").execute(&app.db).await.expect("nobody can read it");
     let _worker = app.another_with(&["--role", "worker"]).await;
-    let request = app.decided(&kim, &location).await;
+    let request = app.decided(&kim, &location, 20).await.expect("a decision");
     assert_eq!(request["status"], "REJECTED", "{request}");
     assert!(request["problem"].as_str().expect("a reason").starts_with("internal"), "{request}");
     assert_eq!(app.check_event(event).await, 0);
@@ -286,8 +286,8 @@ async fn a_request_whose_message_is_lost_is_decided_all_the_same() {
         .await
         .expect("nobody can read it");
     let _worker = app.another_with(&["--role", "worker"]).await;
-    assert_eq!(app.decided(&kim, lost).await["status"], "CONFIRMED");
-    assert_eq!(app.decided(&kim, unreadable).await["status"], "REJECTED");
+    assert_eq!(app.decided(&kim, lost, 20).await.expect("a decision")["status"], "CONFIRMED");
+    assert_eq!(app.decided(&kim, unreadable, 20).await.expect("a decision")["status"], "REJECTED");
     // Its message may still come.
     assert_eq!(app.get(fresh, Some(&kim)).await.expect(200)["status"], "ACCEPTED");
     assert_eq!(app.check_event(event).await, 2);

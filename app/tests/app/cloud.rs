@@ -162,14 +162,15 @@ async fn an_outage_of_sns_costs_no_message() {
     assert_eq!(app.check_event(event).await, 3);
 }
 
+/// Asks for a reservation; returns where to look what became of it.
 async fn request(app: &App, user: &User, event: u64) -> String {
     app.order_later(user, json!({"eventId": event, "userId": user.id, "quantity": 2})).await
 }
 
 /// Waits until a request is decided.
 async fn decided(app: &App, user: &User, location: &str, worker: &Running) -> Value {
-    let decided = tokio::time::timeout(PATIENCE / 2, app.decided(user, location)).await;
-    decided.unwrap_or_else(|_| panic!("it stays undecided: {}", worker.log()))
+    let decided = app.decided(user, location, PATIENCE.as_secs()).await;
+    decided.unwrap_or_else(|request| panic!("{request}: {}", worker.log()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,7 +98,7 @@ async fn a_message_that_comes_again_after_its_sale_changes_nothing() {
     let event = app.seated_event(&admin, 1, 2, json!({})).await;
     let order = json!({"eventId": event, "userId": kim.id, "seatIds": ["A-1"]});
     let location = app.order_later(&kim, order).await;
-    let first = app.decided(&kim, &location).await;
+    let first = app.decided(&kim, &location, 10).await.expect("a decision");
     assert_eq!(first["status"], "CONFIRMED");
     // As if the worker had died between the sale and its decision.
     let id = first["requestId"].as_str().expect("an id");
@@ -114,7 +114,7 @@ async fn a_message_that_comes_again_after_its_sale_changes_nothing() {
         .execute(&app.db)
         .await
         .expect("sent again");
-    let second = app.decided(&kim, &location).await;
+    let second = app.decided(&kim, &location, 10).await.expect("a decision");
     assert_eq!(second["status"], "CONFIRMED", "{second}");
     assert_eq!(second["reservation"]["reservationId"], first["reservation"]["reservationId"]);
     assert_eq!(app.check_event(event).await, 1);
